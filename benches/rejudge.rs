@@ -19,7 +19,7 @@ use stakeout::{
     judge::{Assessment, Checkpoint, FrameScores, LabelSetup, SetSetup, Setup, SourceJudge, Start},
     observe::Observation,
     picture::Picture,
-    policy::{Hold, TriggerSettings},
+    policy::{Hold, Silence, TriggerSettings},
 };
 
 const LABELS: usize = 10;
@@ -113,6 +113,7 @@ fn setup() -> Setup {
         active: None,
         severity: None,
         message: None,
+        silence: Silence::default(),
         when: None,
         of: "a model and prompts".to_owned(),
     };

@@ -33,7 +33,7 @@
 //! | 6 | `source/kinds/*/settings` |
 //! | 7 | `source/kinds/source_kind` |
 //! | 8 | `config` |
-//! | 9 | `engine`, `mqtt`, `watches` |
+//! | 9 | `controls`, `engine`, `mqtt`, `watches` |
 //! | 10 | `model` |
 //! | 11 | `alert`, `classify`, `source`, `trigger` |
 //! | 12 | `judge`, `progress`, `suggest` |
@@ -53,6 +53,7 @@
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
+| [`controls`] | what is set while the service runs, until the files change it: `stakeout set`, `snooze`, `enable`, `disable` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`recent_lines`] | the newest lines of the log, in memory |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
@@ -106,12 +107,12 @@
 //!
 //! | pure |
 //! |---|
-//! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
-//! | `api/bundle`, `api/openapi`, `api/query`, `api/system/advice` |
+//! | `alert/control_topics`, `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
+//! | `api/bundle`, `api/openapi`, `api/query`, `api/rate`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
-//! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
+//! | `config/changes`, `config/controlled`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
 //! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
@@ -177,6 +178,13 @@
 //! have no thread. Their pictures arrive over the connection of the configured source, which is separate from the connection for
 //! alerts.
 //!
+//! # Controls
+//!
+//! People switch sources and labels off, snooze them and set thresholds while the service runs: over MQTT, the API, the console and
+//! commands. Such a [`policy::Control`] is kept in the state folder. [`controls`] applies all of them to the configuration of the files
+//! ([`config::controlled`]), which is then a configuration like any other: the change is a reload, and a part that reads settings knows
+//! no controls. A control counts until the files change the value that it replaces. Who set it is in [`Config::controls`](config::Config).
+//!
 //! # Rules over labels
 //!
 //! `config` resolves the condition of a rule (`person and not dog`), because it knows all labels. [`judge`] evaluates rules after
@@ -227,6 +235,7 @@ pub mod classify;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod controls;
 pub mod daemon;
 pub mod descriptors;
 pub mod doctor;

@@ -42,6 +42,14 @@ enum Command {
     Search(commands::search::Args),
     /// Watch for words on one source until a time
     WatchFor(commands::watch_for::Args),
+    /// Hold the alerts of a source or a label back for some time
+    Snooze(commands::snooze::Args),
+    /// Read a source again, or judge a label again
+    Enable(commands::enable::Args),
+    /// Do not read a source, or do not judge a label
+    Disable(commands::enable::Args),
+    /// Set the threshold of a label on one source, or list what is set
+    Set(commands::set::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
@@ -96,6 +104,10 @@ fn main() -> ExitCode {
         Command::Ask(args) => commands::ask::run(&args),
         Command::Search(args) => commands::search::run(&args),
         Command::WatchFor(args) => commands::watch_for::run(&args),
+        Command::Snooze(args) => commands::snooze::run(&args),
+        Command::Enable(args) => commands::enable::run(&args, true),
+        Command::Disable(args) => commands::enable::run(&args, false),
+        Command::Set(args) => commands::set::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

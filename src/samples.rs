@@ -20,10 +20,12 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),
+        enabled: true,
         mask: Vec::new(),
         regions: Vec::new(),
         watch,
         adjusted: Vec::new(),
+        controlled: Vec::new(),
         scores: false,
         baseline: None,
         look: crate::config::DeviceLook::default(),
@@ -80,5 +82,6 @@ pub(super) fn config() -> Config {
         ],
         sources: vec![source("Front Door", &["porch", "yard"]), source("back", &["porch"])],
         names: Arc::default(),
+        controls: crate::policy::Controls::default(),
     }
 }

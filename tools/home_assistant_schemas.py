@@ -14,7 +14,7 @@ import sys
 import zipfile
 
 COMPONENTS = "homeassistant/components"
-PLATFORMS = ["binary_sensor", "event", "image", "sensor"]
+PLATFORMS = ["binary_sensor", "button", "event", "image", "number", "select", "sensor", "switch"]
 
 
 class Source:

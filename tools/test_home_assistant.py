@@ -4,12 +4,14 @@
 Each VERSION (2024.12 and the newest one if none is given) is installed with pip into a temporary folder, for the newest Python on this
 machine that can have it. The script sets up Home Assistant as a person does, drops pictures into watched folders, restarts the broker,
 Home Assistant and stakeout, and checks what Home Assistant knows: every alert, each once for the documented automation, no flapping, and
-nothing in its log. With `--pictures` it also makes pictures of the page that Home Assistant has for a source, for the documentation; that needs
-Chromium and the packages of web/.
+nothing in its log. It operates every switch, number, list and button, before and after a restart of both sides, and uses the blueprint
+with a stand-in for a phone. With `--pictures` it also makes pictures of the page that Home Assistant has for a source, for the
+documentation; that needs Chromium and the packages of web/.
 """
 
 import argparse
 import contextlib
+import http.server
 import json
 import os
 import pathlib
@@ -92,7 +94,7 @@ def requirements(place):
     [components] = place.glob("lib/python*/site-packages/homeassistant/components")
     list_default = "from homeassistant import bootstrap; print(*bootstrap.CORE_INTEGRATIONS, *bootstrap.DEFAULT_INTEGRATIONS)"
     default = subprocess.run([place / "bin/python", "-c", list_default], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-    found, left = {}, [*default, "mqtt", "config", "automation", "api", "event", "image"]
+    found, left = {}, [*default, "mqtt", "config", "automation", "api", "event", "image", "mobile_app"]
     while left:
         name = left.pop()
         if name not in found:
@@ -130,6 +132,9 @@ class Trial:
         self.a_kill_is_no_second_alert()
         self.an_alert_of_an_offline_source_is_shown()
         self.an_invalid_configuration_is_a_problem()
+        self.every_control_works()
+        self.what_was_set_survives_a_restart_of_both()
+        self.the_blueprint_asks_a_phone()
         self.a_removed_source_disappears()
         self.nothing_is_in_the_log()
         self.devices_are_as_configured()
@@ -252,6 +257,194 @@ class Trial:
         self.wait(lambda: not [state for state in self.get("/api/states") if "yard" in state["entity_id"]], "all its entities disappear")
         print("  a removed source disappears")
 
+    # What can be set
+
+    def every_control_works(self):
+        status = ["sensor", "front_door", "status"]
+        self.call("switch", "turn_off", "front_door_enabled")
+        self.wait(lambda: self.state_of(*status) == "disabled", "the source is switched off")
+        self.wait(lambda: self.state_of("switch", "front_door_enabled") == "off", "its switch is off")
+        label = self.state_of("binary_sensor", "front_door", "red_car")
+        if label != "off":
+            self.fail(f"a label of a source that is switched off is {label}")
+        self.call("switch", "turn_on", "front_door_enabled")
+        self.wait(lambda: self.state_of(*status) == "online", "the source is switched on")
+        print("  a source is switched off and on")
+
+        self.call("switch", "turn_off", "front_door_objects_red_car_enabled")
+        self.wait(lambda: self.state_of("switch", "red_car_enabled", "front_door") == "off", "the label is switched off")
+        self.show("red-car", "off.jpg")
+        self.has_no_new_alert("red car")
+        self.call("switch", "turn_on", "front_door_objects_red_car_enabled")
+        self.wait(lambda: self.state_of("switch", "red_car_enabled", "front_door") == "on", "the label is switched on")
+        self.show("red-car", "on.jpg")
+        self.wait_for_alert("red car", "front-door")
+        print("  a label is switched off and on")
+
+        threshold = ["number", "front_door", "red_car", "threshold"]
+        self.call("number", "set_value", "front_door_objects_red_car_threshold", value=0.999)
+        self.wait(lambda: self.state_of(*threshold) == "0.999", "the threshold is set")
+        self.show("red-car", "high.jpg")
+        self.has_no_new_alert("red car")
+        self.call("number", "set_value", "front_door_objects_red_car_threshold", value=0.7)
+        self.wait(lambda: self.state_of(*threshold) == "0.7", "the threshold is set again")
+        self.show("red-car", "low.jpg")
+        self.wait_for_alert("red car", "front-door")
+        print("  a threshold is set")
+
+        self.call("select", "select_option", "front_door_snooze", option="1h")
+        self.wait(lambda: self.state_of("select", "front_door_snooze") == "1h", "the source is snoozed")
+        if not self.entity("select", "front_door_snooze")["attributes"].get("until"):
+            self.fail("a snooze has no end")
+        self.show("red-car", "snoozed.jpg")
+        self.has_no_new_alert("red car")
+        self.stakeout_command("snooze", "front-door", "90m")
+        self.wait(lambda: self.state_of("select", "front_door_snooze") == "unknown", "a snooze that is no choice is shown")
+        self.call("select", "select_option", "front_door_snooze", option="off")
+        self.wait(lambda: self.state_of("select", "front_door_snooze") == "off", "the snooze has ended")
+        print("  a source is snoozed")
+
+        self.wait(lambda: not self.button_is_missing(), "the button exists")
+        before = self.state_of("image", "front_door", "requested_picture")
+        self.call("button", "press", "front_door_take_picture")
+        self.wait(lambda: self.state_of("image", "front_door", "requested_picture") != before, "a picture arrives on request")
+        print("  a picture arrives on request")
+
+    def what_was_set_survives_a_restart_of_both(self):
+        self.call("number", "set_value", "front_door_objects_red_car_threshold", value=0.8)
+        self.call("switch", "turn_off", "yard_enabled")
+        self.call("select", "select_option", "front_door_snooze", option="4h")
+        self.wait(lambda: self.what_is_set() == ["0.8", "off", "4h"], "three settings are made")
+        stop(self.stakeout)
+        self.wait(lambda: self.what_is_set() == ["unavailable"] * 3, "the service is away")
+        self.start_stakeout()
+        self.wait(lambda: self.what_is_set() == ["0.8", "off", "4h"], "what was set survives a restart of stakeout")
+        births = self.births()
+        stop(self.home_assistant)
+        self.start_home_assistant()
+        self.wait(self.follow, "Home Assistant answers")
+        self.wait(lambda: self.births() > births, "Home Assistant is back")
+        self.wait(lambda: self.what_is_set() == ["0.8", "off", "4h"], "what was set survives a restart of Home Assistant")
+        # As in the file.
+        self.call("number", "set_value", "front_door_objects_red_car_threshold", value=self.file_threshold())
+        self.call("switch", "turn_on", "yard_enabled")
+        self.call("select", "select_option", "front_door_snooze", option="off")
+        self.wait(lambda: self.stakeout_command("set").strip() == "", "nothing is set any more")
+        print("  what was set survives a restart of both sides")
+
+    def what_is_set(self):
+        words = [("number", "front_door", "red_car", "threshold"), ("switch", "yard_enabled"), ("select", "front_door_snooze")]
+        return [found[0]["state"] if (found := self.entities(*each)) else None for each in words]
+
+    def file_threshold(self):
+        explained = json.loads(self.stakeout_command("check", "--offline", "--explain", "--format", "json"))
+        listed = [json.loads(line) for line in self.stakeout_command("set", "--json").splitlines()]
+        [own] = [value["file"] for value in listed if value["setting"] == "threshold"]
+        shown = explained["sources"]["front-door"]["label_sets"]["objects"]["labels"]["red car"]
+        if not any("set over MQTT at" in sentence for sentence in shown["set"]):
+            self.fail(f"`check --explain` does not say who set the threshold: {shown}")
+        return float(own)
+
+    def the_blueprint_asks_a_phone(self):
+        pushed = self.start_phone()
+        blueprint = "automation/stakeout/stakeout_notification.yaml"
+        place = self.folder / "hass/blueprints" / blueprint
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / "packaging/home-assistant/blueprints" / blueprint, place)
+        phone = self.wait(lambda: self.template("{{ device_id('trial phone') }}"), "the phone is a device")
+        inputs = {
+            "alerts": self.entity("event", "front_door", "red_car")["entity_id"],
+            "phone": phone,
+            "picture": self.entity("image", "front_door", "snapshot")["entity_id"],
+            "snooze": "30m",
+        }
+        automation = {"id": "phone", "alias": "phone", "use_blueprint": {"path": "stakeout/stakeout_notification.yaml", "input": inputs}}
+        # JSON is YAML.
+        (self.folder / "hass/automations.yaml").write_text(json.dumps([automation]))
+        self.post("/api/services/automation/reload", {})
+        self.wait(lambda: self.entities("automation", "phone"), "the automation of the blueprint is loaded")
+        for button, done in [("WRONG", self.is_marked_wrong), ("SNOOZE", lambda _: self.state_of("select", "front_door_snooze") == "30m")]:
+            self.show("red-car", f"{button}.jpg")
+            alert = self.wait_for_alert("red car", "front-door")
+            push = self.wait(lambda: next((it for it in pushed if it["data"].get("tag") == alert), None), "the phone is notified")
+            titles = [action["title"] for action in push["data"]["actions"]]
+            if titles != ["Right", "Wrong", "Snooze 30m"] or not push["data"]["image"].startswith("/api/image_proxy/image."):
+                self.fail(f"another notification was expected: {push}")
+            self.post("/api/events/mobile_app_notification_action", {"action": f"STAKEOUT_{button}_{alert}"})
+            self.wait(lambda: done(alert), f"the button {button} works")
+        self.call("select", "select_option", "front_door_snooze", option="off")
+        self.wait(lambda: self.state_of("select", "front_door_snooze") == "off", "the snooze has ended")
+        print("  the blueprint notifies a phone, and its buttons work")
+
+    def is_marked_wrong(self, alert):
+        lines = self.stakeout_command("alerts", "--last", "20", "--json").splitlines()
+        return any(alert in line and '"wrong"' in line for line in lines)
+
+    def start_phone(self):
+        """Registers an app whose notifications arrive here; returns them as they arrive."""
+        pushed = []
+
+        class Push(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                pushed.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                answer = b'{"rateLimits": {"successful": 1, "errors": 0, "maximum": 150, "resetsAt": "2099-01-01T00:00:00Z"}}'
+                self.send_response(201)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Push)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.stack.callback(server.shutdown)
+        registration = {
+            "device_id": "trial", "app_id": "trial", "app_name": "trial", "app_version": "1", "device_name": "trial phone",
+            "manufacturer": "nobody", "model": "none", "os_name": "Android", "os_version": "1", "supports_encryption": False,
+            "app_data": {"push_token": "trial", "push_url": f"http://127.0.0.1:{server.server_port}/"},
+        }
+        self.post("/api/mobile_app/registrations", registration)
+        return pushed
+
+    def template(self, text):
+        answer = urllib.request.urlopen(self.request("/api/template", {"template": text}), timeout=60).read().decode()
+        return None if answer in ["", "None"] else answer
+
+    def button_is_missing(self):
+        return not self.entities("button", "front_door", "take_picture")
+
+    def call(self, domain, service, name, **data):
+        """Calls a service for the one entity of this domain whose name ends like this."""
+        found = self.wait(lambda: [it for it in self.entities(domain) if it["entity_id"].endswith(name)], f"{domain} {name} exists")
+        self.post(f"/api/services/{domain}/{service}", {"entity_id": found[0]["entity_id"], **data})
+
+    def show(self, sample, name):
+        """Shows an empty wall, so that the label is clear, and then the sample."""
+        self.drop("empty-wall", "front-door", f"before-{name}")
+        self.wait(lambda: not (self.folder / f"front-door/before-{name}").exists(), "the empty wall is scored")
+        self.drop(sample, "front-door", name)
+        self.wait(lambda: not (self.folder / f"front-door/{name}").exists(), "the sample is scored")
+
+    def has_no_new_alert(self, label):
+        # What could follow has followed when an alert of the other source is there.
+        self.drop("empty-wall", "yard", f"{time.time()}-wall.jpg")
+        self.drop("purple-mug", "yard", f"{time.time()}-mug.jpg")
+        self.wait_for_alert("purple mug", "yard")
+        for state in self.entities("event", "front_door", label.replace(" ", "_")):
+            attributes = state["attributes"]
+            if attributes.get("event_type") == "raised" and attributes["id"] not in self.known:
+                self.fail(f"there is an alert that should have been held back: {attributes}")
+
+    def stakeout_command(self, *arguments):
+        environment = dict(os.environ, STATE_DIRECTORY=str(self.folder / "state"))
+        command = [self.program, *arguments, "--config", "stakeout.yaml"]
+        done = subprocess.run(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            self.fail(f"{arguments} failed: {done.stderr}")
+        return done.stdout
+
     def nothing_is_in_the_log(self):
         lines = self.log.read_text().splitlines()
         ours = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line) and re.search("mqtt|stakeout", line, re.I)]
@@ -280,7 +473,7 @@ class Trial:
 
     def configure(self, sources=("front-door", "yard"), extra=""):
         text = (ROOT / "config/demo.yaml").read_text().split("sources:")[0]
-        text = text.replace("mqtt://localhost:1883", f"mqtt://127.0.0.1:{self.broker_port}").replace("  prefix: demo\n", "")
+        text = text.replace("mqtt://localhost:1883", f"mqtt://127.0.0.1:{self.broker_port}").replace("  prefix: demo\n", "  commands: true\n")
         text += "home_assistant: true\nsources:\n"
         for source in sources:
             looks = f"home_assistant: {{ name: Front door, suggested_area: Porch, configuration_url: '{PAGE}' }}, " if source == "front-door" else ""
@@ -300,7 +493,7 @@ class Trial:
     def start_home_assistant(self):
         folder = self.folder / "hass"
         (folder / "configuration.yaml").write_text(
-            f"http:\n  server_host: 127.0.0.1\n  server_port: {self.web_port}\napi:\nconfig:\nfrontend:\nautomation: !include automations.yaml\n"
+            f"http:\n  server_host: 127.0.0.1\n  server_port: {self.web_port}\napi:\nconfig:\nfrontend:\nmobile_app:\nautomation: !include automations.yaml\n"
         )
         (folder / "automations.yaml").touch()
         command = [self.hass, "-c", folder, "--skip-pip"]

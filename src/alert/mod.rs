@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::policy::Severity;
 
 pub mod board;
+pub mod control_topics;
 pub mod home_assistant;
 mod outage;
 pub mod outbox;
@@ -59,6 +60,8 @@ pub struct Alert {
     pub severity: Option<Severity>,
     /// The message, if it is configured.
     pub message: Option<String>,
+    /// Why it was cleared, if no frame cleared it.
+    pub reason: Option<ClearReason>,
     /// Every label of the set with its score in that region, in the order typed. For a rule: the labels of its condition, each
     /// with its own score; those of other label sets as `set/label`.
     pub scores: Vec<(Arc<str>, f32)>,
@@ -70,6 +73,28 @@ pub struct Alert {
     pub frame: FrameInfo,
     /// The topic of the snapshot. A cleared alert has none: the topic retains the frame that raised the last alert.
     pub snapshot: Option<String>,
+}
+
+/// Why an alert was cleared without a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClearReason {
+    /// The label or its source was switched off.
+    Disabled,
+}
+
+impl ClearReason {
+    /// The word in the alert.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// The reason of this word.
+    fn of(word: &str) -> Option<Self> {
+        (word == Self::Disabled.word()).then_some(Self::Disabled)
+    }
 }
 
 /// The frame of an alert.
@@ -157,6 +182,9 @@ impl Alert {
         if let Some(baseline) = self.baseline {
             alert["baseline"] = number(baseline);
         }
+        if let Some(reason) = self.reason {
+            alert["reason"] = json!(reason.word());
+        }
         alert.to_string()
     }
 
@@ -191,6 +219,7 @@ impl Alert {
             baseline: json["baseline"].is_number().then(|| score(&json["baseline"])),
             severity: json["severity"].as_str().and_then(Severity::of),
             message: text(&json["message"]),
+            reason: json["reason"].as_str().and_then(ClearReason::of),
             scores,
             background,
             model: shared(&json["model"])?,
@@ -242,6 +271,7 @@ mod tests {
             baseline: None,
             severity: None,
             message: None,
+            reason: None,
             scores: vec![("package".into(), 0.83), ("person".into(), 0.02)],
             background: Some(0.15),
             model: "openai/clip-vit-base-patch16".into(),
@@ -279,6 +309,7 @@ mod tests {
             background: None,
             snapshot: None,
             state: State::Cleared,
+            reason: Some(ClearReason::Disabled),
             ..raised()
         };
         for alert in [raised(), regional] {

@@ -36,7 +36,8 @@ pub enum Error {
 /// Why a session ended.
 enum Ended {
     ConnectionLost(ConnectionFailure),
-    Refused(String),
+    /// Every subscription was refused: the first one, and why.
+    Refused(String, String),
     Enough,
 }
 
@@ -62,26 +63,27 @@ pub async fn receive(
         hint: "; Ctrl-C ends it",
         missed: "alerts that are published now are missed",
     };
-    let wanted = Filter { path: filter.to_owned(), at_least_once: true, retained: true };
+    let wanted = [Filter { path: filter.to_owned(), at_least_once: true, retained: true }];
     // Only the subscription is ever sent.
     connect(broker, (mqtt::subscriber(broker)?, 1), &wanted, &words, |_, message| each(&message.payload))
         .await
 }
 
-/// Calls `each` with every new message that is published to `topic`, and with what answers it; up to `room` answers wait to be
-/// sent. Connects again when the connection breaks, and logs that.
+/// Calls `each` with every new message that is published to one of these topics, and with what answers it; up to `room` answers wait to
+/// be sent. Connects again when the connection breaks, and logs that.
 ///
 /// # Errors
 /// Trying again does not help.
 pub async fn serve(
     broker: &Mqtt,
-    topic: &str,
+    topics: &[String],
     room: usize,
     mut each: impl FnMut(&Client, Received),
 ) -> Result<(), Error> {
     let words =
         Words { received: "requests", hint: "", missed: "requests that are published now are not answered" };
-    let wanted = Filter { path: topic.to_owned(), at_least_once: false, retained: false };
+    let wanted = |topic: &String| Filter { path: topic.clone(), at_least_once: true, retained: false };
+    let wanted: Vec<_> = topics.iter().map(wanted).collect();
     connect(broker, (mqtt::commands(broker)?, room + 1), &wanted, &words, |client, message| {
         // A retained request is an old one; a broker with MQTT 3.1.1 sends it all the same.
         if !message.retain {
@@ -95,11 +97,12 @@ pub async fn serve(
 async fn connect(
     broker: &Mqtt,
     (options, room): (Options, usize),
-    wanted: &Filter,
+    wanted: &[Filter],
     words: &Words,
     mut each: impl FnMut(&Client, Received) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let (filter, url, Words { received, hint, missed }) = (&wanted.path, mqtt::url(broker), words);
+    let (url, Words { received, hint, missed }) = (mqtt::url(broker), words);
+    let filter = wanted.iter().map(|filter| &*filter.path).collect::<Vec<_>>().join(" ");
     let (mut backoff, mut outage) = (Backoff::default(), Outage::default());
     loop {
         let began = Instant::now();
@@ -116,7 +119,7 @@ async fn connect(
         };
         let error = match session(options.clone(), room, wanted, &mut subscribed, &mut each).await {
             Ended::Enough => return Ok(()),
-            Ended::Refused(why) => return Err(Error::Refused { filter: filter.clone(), why }),
+            Ended::Refused(filter, why) => return Err(Error::Refused { filter, why }),
             Ended::ConnectionLost(error) => error,
         };
         let explanation = explain(&error, broker.username.as_deref());
@@ -134,7 +137,7 @@ async fn connect(
 async fn session(
     options: Options,
     room: usize,
-    wanted: &Filter,
+    wanted: &[Filter],
     subscribed: &mut impl FnMut(),
     each: &mut impl FnMut(&Client, Received) -> ControlFlow<()>,
 ) -> Ended {
@@ -143,12 +146,23 @@ async fn session(
         match connection.poll().await {
             Ok(Event::Connected { .. }) => {
                 // There is room, and the filter is valid: it is built from topic levels.
-                let _ = client.subscribe(std::slice::from_ref(wanted));
+                let _ = client.subscribe(wanted);
             }
-            Ok(Event::Subscribed(refusals)) => match refusals.into_iter().flatten().next() {
-                Some(why) => return Ended::Refused(why),
-                None => subscribed(),
-            },
+            Ok(Event::Subscribed(refusals)) => {
+                let refused = wanted.iter().zip(refusals).filter_map(|(filter, why)| Some((&filter.path, why?)));
+                let refused: Vec<_> = refused.collect();
+                if let (Some((filter, why)), true) = (refused.first(), refused.len() == wanted.len()) {
+                    return Ended::Refused((*filter).clone(), why.clone());
+                }
+                for (filter, why) in refused {
+                    tracing::error!(
+                        filter,
+                        why,
+                        "the broker does not let us read a topic of requests: see its access rules for this user"
+                    );
+                }
+                subscribed();
+            }
             Ok(Event::Received(message)) => {
                 if each(&client, message).is_break() {
                     return Ended::Enough;

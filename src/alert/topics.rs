@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::Config,
+    policy::{SettingKind, Target},
     topic::names::{Level, Names},
 };
 
@@ -151,6 +152,34 @@ impl Topics {
         format!("{}/{}/{label_set}/scores", self.prefix, self.source(source))
     }
 
+    /// The state of a setting that can be set while the service runs. A message to the same topic with `/set` sets it.
+    #[must_use]
+    pub fn setting(&self, target: &Target, kind: SettingKind) -> String {
+        let (source, what) = (&target.source, kind.word());
+        match &target.label {
+            Some(name) => self.label(source, &name.label_set, &name.label, what),
+            None => format!("{}/{}/{what}", self.prefix, self.source(source)),
+        }
+    }
+
+    /// The newest picture of a source when it was asked for.
+    #[must_use]
+    pub fn requested_snapshot(&self, source: &str) -> String {
+        format!("{}/now", self.snapshot(source))
+    }
+
+    /// Questions about the newest frame.
+    #[must_use]
+    pub fn ask(&self) -> String {
+        format!("{}/ask", self.prefix)
+    }
+
+    /// Verdicts on alerts.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{}/mark", self.prefix)
+    }
+
     /// The frame that raised the newest alert of a source.
     #[must_use]
     pub fn snapshot(&self, source: &str) -> String {
@@ -191,5 +220,13 @@ mod tests {
         assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
         assert_eq!(topics.all_alerts(), "home/stakeout/+/+/+/alert");
         assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
+        assert_eq!(topics.requested_snapshot("Garage 2"), "home/stakeout/garage_2/snapshot/now");
+        let (garage, dog) = (Target::source("Garage 2"), Target::label("garage", "Porch", "a dog"));
+        assert_eq!(topics.setting(&garage, SettingKind::Snooze), "home/stakeout/garage_2/snooze");
+        assert_eq!(
+            topics.setting(&dog, SettingKind::Threshold),
+            "home/stakeout/garage/porch/a_dog/threshold"
+        );
+        assert_eq!((topics.ask(), topics.mark()), ("home/stakeout/ask".into(), "home/stakeout/mark".into()));
     }
 }

@@ -5,15 +5,16 @@
 
 use std::fmt::Write;
 
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::{
     alert::{
-        Topics,
+        Topics, control_topics,
         home_assistant::{Announcement, BIRTH_TOPIC},
     },
     config::{self, Config, Source, SourceKind},
-    policy::{Label, LabelSet},
+    policy::{Control, Label, LabelSet, Target},
 };
 
 /// All settings in force, as JSON.
@@ -22,6 +23,8 @@ pub fn describe(config: &Config) -> Value {
     let topics = Topics::of(config);
     let sources = config.sources.iter().map(|source| {
         let mut explained = source.explain();
+        let set = sentences(config.controls.of(&Target::source(&source.name)));
+        explained.extend(set.map(|set| ("set".to_owned(), set)));
         explained.insert("topics".to_owned(), source_topics(&topics, source).into());
         let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
         let sets = sets.map(|(_, set)| (set.name.clone(), label_set(&topics, config, source, set)));
@@ -36,6 +39,12 @@ pub fn describe(config: &Config) -> Value {
     explained.into()
 }
 
+/// What was set while the service ran, for people; `None`: nothing.
+fn sentences<'c>(controls: impl Iterator<Item = &'c Control>) -> Option<Value> {
+    let sentences: Vec<_> = controls.map(|control| control.sentence(&TimeZone::system())).collect();
+    (!sentences.is_empty()).then(|| json!(sentences))
+}
+
 /// The topics of the service itself: what it publishes, and what it reads.
 fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
     let mut explained = Map::from_iter([
@@ -47,6 +56,11 @@ fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
     ]);
     if config.mqtt.connection.heartbeat.is_some() {
         explained.insert("heartbeat".to_owned(), json!(topics.heartbeat()));
+    }
+    if config.mqtt.commands {
+        let mut requests = vec![topics.ask(), topics.mark()];
+        requests.extend(control_topics::filters(&config.mqtt.prefix));
+        explained.insert("requests".to_owned(), json!(requests));
     }
     if config.home_assistant.is_some() {
         let announced: Vec<_> = Announcement::of(config).messages().map(|(topic, _)| topic).collect();
@@ -93,6 +107,8 @@ fn label_set(topics: &Topics, config: &Config, source: &Source, set: &LabelSet) 
             ("alert".to_owned(), topic(topics.alert(&source.name, &set.name, &label.name))),
             ("state".to_owned(), topic(topics.state(&source.name, &set.name, &label.name))),
         ]);
+        let target = Target::label(&source.name, &set.name, &label.name);
+        explained.extend(sentences(config.controls.of(&target)).map(|set| ("set".to_owned(), set)));
         if config.mqtt.near_misses {
             let near_miss = topics.near_miss(&source.name, &set.name, &label.name);
             explained.insert("near_miss".to_owned(), topic(near_miss));

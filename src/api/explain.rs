@@ -8,12 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    control::{self, SetValue},
     error::Error,
     service::{Service, source_named},
     time::Time,
     verb::{Answer, Method, Verb},
 };
 use crate::{
+    config::Config,
     history::{
         self, Reader,
         scores::{self, Chunk, FrameBuffer},
@@ -60,12 +62,15 @@ pub struct Response {
     pub source: String,
     /// Where the answer comes from.
     pub from: Origin,
-    /// Whether the source delivers: `online`, `offline` or `stalled`. Only the running service knows.
+    /// Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off. Only the running service knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Why the source delivers no frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<SourceProblem>,
+    /// What was set for the source while the service runs, instead of the value in the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<SetValue>,
     /// The frame that is explained; absent if none was scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<ExplainedFrame>,
@@ -142,6 +147,9 @@ pub struct ExplainedLabel {
     pub also_held_by: Gates,
     /// The gates that let the frame through.
     pub passed: Gates,
+    /// What was set for the label or its source while the service runs, instead of the value in the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<SetValue>,
 }
 
 impl From<&Assessment> for ExplainedLabel {
@@ -161,6 +169,7 @@ impl From<&Assessment> for ExplainedLabel {
             reason: it.held_by.as_ref().map(Gate::sentence),
             also_held_by: it.also_held_by,
             passed: it.passed,
+            set: Vec::new(),
         }
     }
 }
@@ -204,11 +213,20 @@ pub async fn answer_live(service: &Service, request: Request) -> Result<Response
     }
     let frame = live.newest.of(&request.source);
     let state = service.metrics.source_state(source);
-    Ok(of_service(&request, frame.as_deref(), state.as_ref()))
+    Ok(of_service(&request, &config, frame.as_deref(), state.as_ref()))
 }
 
 /// The answer from the newest frame of the source, and the state of the source.
-fn of_service(request: &Request, frame: Option<&NewestFrame>, state: Option<&SourceState>) -> Response {
+fn of_service(
+    request: &Request,
+    config: &Config,
+    frame: Option<&NewestFrame>,
+    state: Option<&SourceState>,
+) -> Response {
+    let mut labels = frame.map_or(Vec::new(), |frame| request.labels(&frame.assessments));
+    for label in &mut labels {
+        label.set = control::about_label(config, &request.source, &label.label_set, &label.label);
+    }
     Response {
         source: request.source.clone(),
         from: Origin::Service,
@@ -218,7 +236,8 @@ fn of_service(request: &Request, frame: Option<&NewestFrame>, state: Option<&Sou
             captured_at: Time(frame.captured_at),
             scored_at: Time(frame.scored_at),
         }),
-        labels: frame.map_or(Vec::new(), |frame| request.labels(&frame.assessments)),
+        set: control::about_source(config, &request.source),
+        labels,
     }
 }
 
@@ -239,7 +258,8 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
         None => (None, Vec::new()),
     };
     let source = request.source.clone();
-    Ok(Response { source, from: Origin::History, status: None, problem: None, frame, labels })
+    let set = Vec::new();
+    Ok(Response { source, from: Origin::History, status: None, problem: None, set, frame, labels })
 }
 
 /// The last frame of a chunk up to this time, and what was made of it; `None` if the chunk is damaged or begins later.
@@ -276,7 +296,7 @@ mod tests {
         judge::{Judge, Judged},
         observe::Observation,
         picture::Picture,
-        policy::Hold,
+        policy::{Control, Hold, SetBy, Setting, Target},
         samples,
         source::Status,
     };
@@ -388,7 +408,12 @@ mod tests {
 
         let problem = Problem { cause: "refused".to_owned(), since: at(0), remedy: "Check it." };
         let state = SourceState { status: Status::Offline, problem: Some(problem), stream: None };
-        let answer = of_service(&request(None), None, Some(&state));
+        let mut config = samples::config();
+        let setting = Setting::Enabled { value: false, file: true };
+        let control = Control { target: Target::source("back"), setting, by: SetBy::Mqtt, at: at(0) };
+        config.controls = [control].into_iter().collect();
+        let answer = of_service(&request(None), &config, None, Some(&state));
+        assert!(answer.set[0].sentence.starts_with("enabled false, set over MQTT at "), "{:?}", answer.set);
         assert_eq!((answer.status.as_deref(), answer.frame), (Some("offline"), None));
         assert_eq!(answer.problem.map(|problem| problem.cause).as_deref(), Some("refused"));
     }

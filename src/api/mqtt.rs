@@ -1,10 +1,11 @@
-//! Questions over MQTT (`<prefix>/ask`), as request and response.
+//! Requests over MQTT (`mqtt: { commands: true }`): receives all of them over one connection, and answers questions (`<prefix>/ask`).
+//! [`mqtt_control`] carries out the others.
 //!
-//! With MQTT 5 the response topic and the correlation data are properties of the request. With MQTT 3.1.1 the same are fields of
-//! its JSON. Requests are limited in size, in number and in rate; one that is invalid is answered with a problem document.
+//! Questions are request and response. With MQTT 5 the response topic and the correlation data are properties of the request. With MQTT
+//! 3.1.1 the same are fields of its JSON. Requests are limited in size, in number and in rate; a question that is invalid is answered
+//! with a problem document.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,18 +17,22 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     ask,
     error::{Error, Kind},
+    mqtt_control::{self, Request},
+    rate::{Decision, Rate},
     service::Service,
     verb,
 };
 use crate::{
-    alert::subscriber,
+    alert::{Topics, control_topics, subscriber},
     config::Config,
     mqtt::connection::{Client, Received, ReplyTo},
 };
 
 /// The requests that wait at most; more are dropped.
 const WAITING: usize = 8;
-/// This number of requests is answered in [`WINDOW`] ...
+/// The other requests that wait at most: a scene in Home Assistant switches all cameras at once.
+const WAITING_CONTROLS: usize = 256;
+/// This number of questions is answered in [`WINDOW`] ...
 const MOST_ANSWERED: usize = 10;
 /// ... this number is answered with an error, and more are dropped.
 const MOST_REFUSED: usize = 10;
@@ -45,29 +50,48 @@ struct Question {
     message: Received,
 }
 
-/// Answers questions as long as the service runs.
-pub async fn answer_questions(config: Arc<Config>, service: Arc<Service>) {
-    let (questions, receive) = mpsc::channel(WAITING);
+/// Answers questions and carries out the other requests as long as the service runs.
+pub async fn serve(config: Arc<Config>, service: Arc<Service>) {
+    let (questions, to_answer) = mpsc::channel(WAITING);
+    let (controls, to_carry_out) = mpsc::channel(WAITING_CONTROLS);
     let rules = Rules::of(&config);
-    tokio::join!(receive_questions(&config, &rules, questions), work(receive, &rules, &service));
+    tokio::join!(
+        receive(&config, &rules, questions, controls),
+        work(to_answer, &rules, &service),
+        mqtt_control::work(to_carry_out, &service)
+    );
 }
 
-async fn receive_questions(config: &Config, rules: &Rules, questions: mpsc::Sender<Question>) {
+async fn receive(
+    config: &Config,
+    rules: &Rules,
+    questions: mpsc::Sender<Question>,
+    controls: mpsc::Sender<Request>,
+) {
+    let (prefix, topics) = (&config.mqtt.prefix, Topics::new(&config.mqtt.prefix));
+    let mut filters = vec![rules.topic.clone(), topics.mark()];
+    filters.extend(control_topics::filters(prefix));
     loop {
-        let received = subscriber::serve(&config.mqtt, &rules.topic, WAITING, |client, message| {
-            if questions.try_send(Question { client: client.clone(), message }).is_err() {
-                tracing::warn!("a question over MQTT was dropped: too many wait");
+        let received = subscriber::serve(&config.mqtt, &filters, WAITING, |client, message| {
+            let client = client.clone();
+            let is_sent = if message.topic == rules.topic.as_bytes() {
+                questions.try_send(Question { client, message }).is_ok()
+            } else {
+                controls.try_send(Request { client, message }).is_ok()
+            };
+            if !is_sent {
+                tracing::warn!("a request over MQTT was dropped: too many wait");
             }
         });
         if let Err(error) = received.await {
-            tracing::error!(%error, "questions over MQTT are not answered");
+            tracing::error!(%error, "requests over MQTT are not answered");
         }
         sleep(PAUSE).await;
     }
 }
 
 async fn work(mut questions: mpsc::Receiver<Question>, rules: &Rules, service: &Service) {
-    let mut rate = Rate::default();
+    let mut rate = Rate::new(MOST_ANSWERED, MOST_REFUSED, WINDOW);
     while let Some(Question { client, message }) = questions.recv().await {
         let decision = rate.decide(Instant::now());
         if decision == Decision::Drop {
@@ -170,33 +194,6 @@ impl Reply {
     }
 }
 
-/// Limits the rate of requests. Pure: the caller passes the time.
-#[derive(Debug, Default)]
-struct Rate(VecDeque<Instant>);
-
-/// What happens to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
-    Answer,
-    Refuse,
-    Drop,
-}
-
-impl Rate {
-    fn decide(&mut self, now: Instant) -> Decision {
-        while self.0.front().is_some_and(|first| now.saturating_duration_since(*first) >= WINDOW) {
-            self.0.pop_front();
-        }
-        let decision = match self.0.len() {
-            count if count < MOST_ANSWERED => Decision::Answer,
-            count if count < MOST_ANSWERED + MOST_REFUSED => Decision::Refuse,
-            _ => return Decision::Drop,
-        };
-        self.0.push_back(now);
-        decision
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,19 +244,6 @@ mod tests {
         let payload = reply.payload(Err(Error::new(Kind::TooMany, "slowly")));
         let payload: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!((&payload["status"], &payload["correlation"]["n"]), (&json!(429), &json!(7)));
-    }
-
-    #[test]
-    fn the_rate_is_limited() {
-        let (mut rate, start) = (Rate::default(), Instant::now());
-        let mut decide = |second| rate.decide(start + Duration::from_secs(second));
-        assert!((0..10).all(|_| decide(0) == Decision::Answer));
-        assert!((0..10).all(|_| decide(5) == Decision::Refuse));
-        assert_eq!(decide(9), Decision::Drop);
-        assert!((0..10).all(|_| decide(10) == Decision::Refuse), "the refused ones count, too");
-        assert_eq!(decide(14), Decision::Drop);
-        assert_eq!(decide(15), Decision::Refuse);
-        assert_eq!(decide(30), Decision::Answer);
     }
 
     #[tokio::test]

@@ -2,9 +2,9 @@
 
 use super::{
     alerts, ask, ask_picture, config, config_check, config_edit, config_preview, config_save,
-    config_versions, configuration, doctor, entry, explain, forget, mark, near_misses, rejudge, replay,
-    schema, scores, search, sign_in, sources, suggest, support_bundle, system, timeline, try_source,
-    try_words, verb::Route, watch_for,
+    config_versions, configuration, control, doctor, enable, entry, explain, forget, mark, near_misses,
+    rejudge, replay, schema, scores, search, set, sign_in, snooze, sources, suggest, support_bundle, system,
+    timeline, try_source, try_words, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -22,7 +22,10 @@ pub fn all() -> Vec<Route> {
         config_save::VERB.route().up_to(configuration::LARGEST),
         config_versions::VERB.route(),
         config_versions::LIST.route(),
+        control::LIST.route(),
+        enable::DISABLE.route(),
         doctor::VERB.route(),
+        enable::ENABLE.route(),
         entry::VERB.route(),
         explain::VERB.route(),
         forget::VERB.route(),
@@ -34,8 +37,10 @@ pub fn all() -> Vec<Route> {
         schema::VERB.route(),
         scores::VERB.route(),
         search::VERB.route(),
+        set::VERB.route(),
         sign_in::VERB.route(),
         sign_in::SIGN_OUT_ALL.route(),
+        snooze::VERB.route(),
         sources::VERB.route(),
         suggest::VERB.route(),
         support_bundle::VERB.route(),

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     classify::{PictureEncoding, TextEncoding, score::Activation},
     config::{Config, Source},
+    controls::ControlStore,
     history::{self, History, Inventory, Reader},
     observe::{NewestFrames, ServiceMetrics},
     recent_lines::RecentLines,
@@ -89,6 +90,8 @@ pub struct Live {
     pub decoders: Arc<Decoders>,
     /// The temporary labels.
     pub watches: Watches,
+    /// What is set while the service runs.
+    pub controls: ControlStore,
     /// How the model was trained to score.
     pub activation: Activation,
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    control::{self, SetValue},
     error::Error,
     explain::{ExplainedLabel, SourceProblem},
     newest,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Config, Source, SourceKind},
-    judge::Assessment,
+    judge::{Assessment, Gate},
     observe::{metrics::SourceState, newest::NewestFrame},
     policy::{Label, LabelSet},
     source::{Status, StreamInfo},
@@ -49,7 +50,7 @@ pub struct Response {
 /// The state of the whole service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceState {
-    /// The number of sources.
+    /// The number of sources that are not switched off.
     pub sources: usize,
     /// The number of sources that deliver frames.
     pub online: usize,
@@ -66,11 +67,14 @@ pub struct LiveSource {
     pub source: String,
     /// The kind, as its key in the configuration: `folder`, `rtsp`, `video`, `http` or `mqtt`.
     pub kind: String,
-    /// Whether the source delivers: `online`, `offline` or `stalled`.
+    /// Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off.
     pub status: String,
     /// Why the source delivers no frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<SourceProblem>,
+    /// What was set for it while the service runs, instead of the value in the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<SetValue>,
     /// How its frames are taken, for people: `every 1s`, `key frames`.
     pub details: Vec<String>,
     /// The newest frame; absent if there was none since the start.
@@ -147,7 +151,7 @@ pub(super) fn state(service: &Service, config: &Config) -> ServiceState {
     let others = metrics.running_sources(|name, settings| !is_among(config, name, settings));
     let online = others.iter().filter(|(.., state)| is_online(state)).count();
     ServiceState {
-        sources: config.sources.len() + others.len(),
+        sources: config.enabled_sources().count() + others.len(),
         online: named + online,
         broker_connected: metrics.is_connected(),
         configuration_valid: !metrics.is_invalid(),
@@ -162,6 +166,7 @@ fn without_names(service: &Service, config: &Config) -> Vec<LiveSource> {
         kind: kind.to_owned(),
         status: state.status.as_str().to_owned(),
         problem: state.problem.as_ref().map(SourceProblem::from),
+        set: vec![],
         details: vec!["no picture has given a name yet".to_owned()],
         frame: None,
         picture: None,
@@ -193,6 +198,7 @@ fn live(
         kind: source.kind.settings().key().to_owned(),
         status: status.as_str().to_owned(),
         problem: problem.as_ref().map(SourceProblem::from),
+        set: control::about_source(config, &source.name),
         details: details(source, stream.as_ref()),
         frame: frame.map(|frame| LiveFrame {
             captured_at: Time(frame.captured_at),
@@ -237,7 +243,9 @@ fn labels(config: &Config, source: &Source, assessments: &[Assessment]) -> Vec<E
         let labels = set.alerting().zip(conditions);
         let explained = labels.map(|(label, when)| {
             let found = assessments.iter().find(|it| *it.label_set == *set.name && *it.label == *label.name);
-            found.map_or_else(|| not_judged(source, set, label, when), ExplainedLabel::from)
+            let label = found.map_or_else(|| not_judged(source, set, label, when), ExplainedLabel::from);
+            let set = control::about_label(config, &source.name, &label.label_set, &label.label);
+            ExplainedLabel { set, ..label }
         });
         explained.collect::<Vec<_>>()
     };
@@ -245,7 +253,8 @@ fn labels(config: &Config, source: &Source, assessments: &[Assessment]) -> Vec<E
 }
 
 fn not_judged(source: &Source, set: &LabelSet, label: &Label, when: Option<&str>) -> ExplainedLabel {
-    let trigger = &source.label(&set.name, label).trigger;
+    let Label { trigger, silence, .. } = source.label(&set.name, label);
+    let held_by = (silence.disabled || !source.enabled).then_some(Gate::Disabled);
     let levels = (!trigger.rises && when.is_none()).then(|| trigger.levels());
     ExplainedLabel {
         label_set: set.name.clone(),
@@ -258,10 +267,11 @@ fn not_judged(source: &Source, set: &LabelSet, label: &Label, when: Option<&str>
         baseline: None,
         raised: false,
         raised_since: None,
-        held_by: None,
-        reason: None,
+        reason: held_by.as_ref().map(Gate::sentence),
+        held_by,
         also_held_by: Gates::default(),
         passed: Gates::default(),
+        set: Vec::new(),
     }
 }
 
@@ -328,6 +338,15 @@ mod tests {
         assert_eq!(shown.problem.unwrap().remedy, "Check user and password.");
         assert_eq!(shown.details, ["key frames"]);
         assert_eq!((shown.frame, shown.picture), (None, None));
+        let mut off = config.sources[1].clone();
+        off.enabled = false;
+        let off = live(
+            &config,
+            &off,
+            None,
+            Some(SourceState { status: Status::Disabled, problem: None, stream: None }),
+        );
+        assert_eq!((&*off.status, &off.labels[0].held_by), ("disabled", &Some(Gate::Disabled)));
         let unknown = live(&config, &config.sources[1], None, None);
         assert_eq!((&*unknown.status, unknown.details.len()), ("offline", 0));
         assert_eq!(

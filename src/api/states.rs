@@ -26,7 +26,7 @@ const GLANCE: Duration = Duration::from_millis(500);
 pub struct SourceStateEvent {
     /// The name of the source.
     pub source: String,
-    /// Whether the source delivers: `online`, `offline` or `stalled`.
+    /// Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off.
     pub status: String,
     /// Why the source delivers no frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -194,6 +194,8 @@ fn sources(metrics: &ServiceMetrics) -> Sources {
             Status::Online => sources.online += 1,
             Status::Offline => sources.offline += 1,
             Status::Stalled => sources.stalled += 1,
+            // It does not run.
+            Status::Disabled => {}
         }
         if let Some(problem) = state.problem.filter(|_| sources.problems.len() < MOST_SOURCES) {
             let (cause, since, remedy) = (problem.cause, Time(problem.since), problem.remedy.to_owned());

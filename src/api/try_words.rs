@@ -28,7 +28,7 @@ use crate::{
         },
     },
     judge::{FrameScores, LabelSetup, SetSetup, Setup},
-    policy::{LabelSet, TriggerSettings},
+    policy::{LabelSet, Silence, TriggerSettings},
 };
 
 /// The most embeddings that are scored at once: those of a week with a frame a second. They need about 60 MB.
@@ -226,6 +226,7 @@ fn one_label() -> Setup {
         active: None,
         severity: None,
         message: None,
+        silence: Silence::default(),
         when: None,
         of: String::new(),
     };

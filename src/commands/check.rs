@@ -5,12 +5,14 @@
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use super::{DONE, FAILED};
 use crate::{
     api::effective,
     classify::Classifier,
     config::{self, Config, Loaded},
+    controls,
     doctor::{self, Finding},
     model::hub::{self, HubError},
     mqtt, terminal,
@@ -87,8 +89,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Prints the settings in force: those of the files, and what was set while the service ran.
 fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
-    let described = effective::describe(config);
+    let config = config.controlled(&controls::saved(&config.state_dir), Timestamp::now()).config;
+    let described = effective::describe(&config);
     let text = match format {
         Format::Text => effective::in_lines(&described),
         Format::Json => format!("{described:#}\n"),

@@ -115,6 +115,7 @@ fn of_picture(config: &Config, request: &Request, path: &Path) -> Result<Respons
         from: Origin::Picture,
         status: None,
         problem: None,
+        set: Vec::new(),
         frame: Some(ExplainedFrame { captured_at: Time(captured_at), scored_at: Time(captured_at) }),
         labels: request.labels(&assessments),
     })

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     picture::{Limits, MAX_PIXELS_RANGE},
     policy::{
-        HistorySettings, LabelSet,
+        Controls, HistorySettings, LabelSet,
         broker::{self, Mqtt},
         history,
     },
@@ -66,6 +66,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The topic levels of the names of sources, label sets and labels.
     pub names: Arc<Names>,
+    /// What was set while the service runs, and is in the settings above already.
+    pub controls: Controls,
 }
 
 impl Config {
@@ -78,6 +80,11 @@ impl Config {
     /// Every label set on every source that watches it.
     pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
         self.sources.iter().flat_map(|source| self.watched_by(source).map(move |set| (source, set)))
+    }
+
+    /// The sources that are read.
+    pub fn enabled_sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| source.enabled)
     }
 
     /// The label sets that `source`, one of its sources, watches.
@@ -277,6 +284,7 @@ pub(super) fn assemble(
         label_sets: sets.sets,
         sources,
         names: Arc::default(),
+        controls: Controls::default(),
     };
     let names = config.names_with([], &Names::default());
     Some(Config { names: names.into(), ..config })

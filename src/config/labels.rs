@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::home_assistant;
 use crate::{
-    policy::{AlertMessage, Hold, Label, Schedule, Severity, TriggerSettings},
+    policy::{AlertMessage, Hold, Label, Schedule, Severity, Silence, TriggerSettings},
     yaml::{
         fields::{self, Field, Form, Spec, Table, specs, words},
         mask,
@@ -98,6 +98,10 @@ pub(super) const COMMON: &[Field<Label>] = &[
     )
     .default_is("always")
     .example("22:00-06:00"),
+    Field::new("enabled", Form::Switch, "false: it is scored, and never raised.", |it: &Label| {
+        Some(json!(!it.silence.disabled))
+    })
+    .default("true"),
 ];
 
 /// How Home Assistant shows it; the same on every source.
@@ -206,6 +210,7 @@ pub(super) fn settings(
 ) -> Option<Label> {
     let levels_typed = if of_label { typed_levels(reader, section, base).map(Some) } else { Some(None) };
     let regions = if of_label { section.optional(reader, "regions", Reader::texts) } else { Some(None) };
+    let enabled = section.optional(reader, "enabled", Reader::switch);
     let hold = section.optional(reader, "hold", |reader, at| reader.parsed(at, Hold::parse));
     let lasting = section.optional(reader, "for", Reader::duration);
     let cooldown = section.optional(reader, "cooldown", Reader::duration);
@@ -225,6 +230,7 @@ pub(super) fn settings(
         severity: severity?.or(base.severity),
         message: message?.or_else(|| base.message.clone()),
         active: active?.or_else(|| base.active.clone()),
+        silence: enabled?.map_or(base.silence, |enabled| Silence { disabled: !enabled, ..base.silence }),
         regions: regions?.unwrap_or_else(|| base.regions.clone()),
         ..base.clone()
     })
@@ -292,7 +298,7 @@ fn levels(reader: &mut Reader<'_>, typed: LevelsTyped<'_>, base: &TriggerSetting
     let LevelsTyped { upper, lower, rises } = typed;
     let same_kind = rises == base.rises;
     let level = upper.as_ref().map_or(base.threshold, |typed| typed.level);
-    let follows = !same_kind || base.clear_below == TriggerSettings::usual_clear_level(base.threshold, rises);
+    let follows = !same_kind || base.clear_follows();
     let clear = match &lower {
         Some(typed) => typed.level,
         None if follows => TriggerSettings::usual_clear_level(level, rises),
@@ -327,14 +333,14 @@ fn levels(reader: &mut Reader<'_>, typed: LevelsTyped<'_>, base: &TriggerSetting
     TriggerSettings { threshold: level, clear_below: clear, rises, ..*base }
 }
 
-/// Reads a score or a rise. 0 is invalid: every frame would reach it, and no frame would be below it.
-#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+/// Reads a score or a rise.
 fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
-    reader.parsed(at, |text| match value::number(text) {
-        Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_else(|| match at.name {
-            "rise" | "clear_rise" => "write how far above the baseline, such as `0.2`".to_owned(),
-            _ => "write a score such as `0.6`".to_owned(),
-        })),
+    reader.parsed(at, |text| {
+        TriggerSettings::level_of(text).ok_or_else(|| {
+            value::fraction_meant(text).unwrap_or_else(|| match at.name {
+                "rise" | "clear_rise" => "write how far above the baseline, such as `0.2`".to_owned(),
+                _ => "write a score such as `0.6`".to_owned(),
+            })
+        })
     })
 }

@@ -8,6 +8,7 @@
 pub mod additions;
 mod assemble;
 pub mod changes;
+pub mod controlled;
 mod delivery;
 mod device;
 pub mod edit;

@@ -13,9 +13,9 @@ pub struct Plan {
     pub in_force: Config,
     /// Whether it differs from the running one.
     pub changes: bool,
-    /// The names of sources that stop: removed, or with other settings.
+    /// The names of sources that stop: removed, disabled, or with other settings.
     pub stop: Vec<String>,
-    /// Sources that start after those of `stop` have ended: added, or with other settings. A change of the label sets that
+    /// Sources that start after those of `stop` have ended: added, enabled, or with other settings. A change of the label sets that
     /// a source watches does not restart it. A change of its regions restarts only cameras that compare frames in them.
     pub start: Vec<Source>,
     /// Changed keys that take effect after a restart.
@@ -32,7 +32,9 @@ impl Plan {
         let continues = |before: &Source, after: &Source| {
             let same_regions =
                 before.regions == after.regions || after.kind.settings().unchanged() == Unchanged::Score;
-            before.name == after.name
+            before.enabled
+                && after.enabled
+                && before.name == after.name
                 && before.kind == after.kind
                 && before.mask == after.mask
                 && same_regions
@@ -41,8 +43,8 @@ impl Plan {
         let stops = |old: &&Source| !in_force.sources.iter().any(|new| continues(old, new));
         let starts = |new: &&Source| !running.sources.iter().any(|old| continues(old, new));
         Self {
-            stop: running.sources.iter().filter(stops).map(|source| source.name.clone()).collect(),
-            start: in_force.sources.iter().filter(starts).cloned().collect(),
+            stop: running.enabled_sources().filter(stops).map(|source| source.name.clone()).collect(),
+            start: in_force.enabled_sources().filter(starts).cloned().collect(),
             changes: in_force != *running,
             after_restart: after_restart(running, new),
             in_force,
@@ -72,6 +74,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
         label_sets: new.label_sets,
         sources: new.sources,
         names: new.names,
+        controls: new.controls,
     }
 }
 
@@ -100,12 +103,14 @@ fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
         config::{HistoryPictures, HistorySettings, HubModel, ModelRef, Region, SourceKind},
         picture::mask::Polygon,
+        policy::{Control, Controls, SetBy, Setting, Target},
         samples,
     };
 
@@ -124,6 +129,11 @@ mod tests {
     #[test]
     fn each_kind_of_change() {
         let mask = || vec![Polygon::new(vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).expect("a triangle")];
+        let snoozed = || -> Controls {
+            let setting = Setting::Snooze { until: Timestamp::MAX, asked: "1h".to_owned() };
+            let (target, at) = (Target::source("back"), Timestamp::UNIX_EPOCH);
+            [Control { target, setting, by: SetBy::Mqtt, at }].into_iter().collect()
+        };
         let region = || Region { name: "step".to_owned(), x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
         let cases: &[Case<'_>] = &[
             ("nothing", &|_| {}, "="),
@@ -133,6 +143,8 @@ mod tests {
             ("a source renamed", &|c| c.sources[1].name = "new".into(), "-back +new"),
             ("a folder", &|c| c.sources[1].kind = samples::source("other", &[]).kind, "-back +back"),
             ("the label sets of a source", &|c| c.sources[1].watch = vec!["yard".into()], ""),
+            ("a source disabled", &|c| c.sources[1].enabled = false, "-back"),
+            ("a snooze", &|c| c.controls = snoozed(), ""),
             ("a mask", &|c| c.sources[0].mask = mask(), "-Front Door +Front Door"),
             ("a region", &|c| c.sources[0].regions.push(region()), ""),
             ("a label", &|c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), ""),
@@ -199,17 +211,18 @@ mod tests {
 
     fn running(config: &Config) -> Running {
         let source = |source: &Source| (source.name.clone(), (source.kind.clone(), config.max_pixels));
-        config.sources.iter().map(source).collect()
+        config.enabled_sources().map(source).collect()
     }
 
     fn any_config() -> impl Strategy<Value = Config> {
-        let source = ("[abc]", "[xy]", prop::sample::subsequence(vec!["porch", "yard"], 0..=2));
+        let source = (any::<bool>(), "[xy]", prop::sample::subsequence(vec!["porch", "yard"], 0..=2));
         let sources = prop::collection::btree_map("[a-d]", source, 0..4);
         (sources, 1u64..3, 0u16..2, 0usize..=2).prop_map(|(sources, max_pixels, port, labels)| {
             let mut config = samples::config();
             config.sources = sources
                 .into_iter()
-                .map(|(name, (_, folder, watch))| Source {
+                .map(|(name, (enabled, folder, watch))| Source {
+                    enabled,
                     kind: samples::source(&folder, &[]).kind,
                     ..samples::source(&name, &watch)
                 })

@@ -31,6 +31,8 @@ pub struct Source {
     pub name: String,
     /// Its kind, with the settings of that kind.
     pub kind: SourceKind,
+    /// Whether it is read. The labels of a source that is not are not raised.
+    pub enabled: bool,
     /// Parts of the frame that are hidden before anything else reads their pixels.
     pub mask: Vec<Polygon>,
     /// Named parts of the frame that are scored separately; empty: the whole frame.
@@ -39,6 +41,8 @@ pub struct Source {
     pub watch: Vec<String>,
     /// The labels and rules with other settings here: the name of the set, and the label with its settings here.
     pub adjusted: Vec<(String, Label)>,
+    /// The same for what was set while the service runs: the settings in force, which the files do not have.
+    pub controlled: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
     /// The time over which each label's score on quiet frames is estimated; `None`: it is not estimated.
@@ -51,8 +55,8 @@ impl Source {
     /// A label of the label set `set`, or the settings of a rule, as they are on this source.
     #[must_use]
     pub fn label<'c>(&'c self, set: &str, label: &'c Label) -> &'c Label {
-        let here = self.adjusted.iter().find(|(of, adjusted)| of == set && adjusted.name == label.name);
-        here.map_or(label, |(_, adjusted)| adjusted)
+        let mut here = self.controlled.iter().chain(&self.adjusted);
+        here.find(|(of, here)| of == set && here.name == label.name).map_or(label, |(_, here)| here)
     }
 
     /// The source for `check --explain`.
@@ -79,6 +83,10 @@ pub struct Region {
 
 /// The keys that all kinds of source have.
 const FIELDS: &[Field<Source>] = &[
+    Field::new("enabled", Form::Switch, "false: it is not read, and its labels are not raised.", |it: &Source| {
+        Some(json!(it.enabled))
+    })
+    .default("true"),
     Field::new(
         "mask",
         masks::FORM,
@@ -180,6 +188,7 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
             None => misplaced(at, key),
         })?;
     let settings = kind.and_then(|kind| SourceKind::read(reader, &section.get(kind.key)?, &section));
+    let enabled = section.read(reader, "enabled", Reader::switch);
     let mask = section.optional(reader, "mask", masks::read);
     let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     if let Some(at) = section.get("grid") {
@@ -197,8 +206,21 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
         reader.problem(at.key, message, "remove `name` from `home_assistant`");
     }
     let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
-    let (mask, scores, baseline) = (mask?.unwrap_or_default(), scores?, baseline?);
-    Some(Source { name, kind: settings, mask, regions, watch, adjusted, scores, baseline, look })
+    let (enabled, mask, scores, baseline) = (enabled?, mask?.unwrap_or_default(), scores?, baseline?);
+    let controlled = Vec::new();
+    Some(Source {
+        name,
+        kind: settings,
+        enabled,
+        mask,
+        regions,
+        watch,
+        adjusted,
+        controlled,
+        scores,
+        baseline,
+        look,
+    })
 }
 
 /// The kind of a source: the one whose key it has.

@@ -109,15 +109,18 @@ fn absent_keys_have_the_documented_defaults() {
         sources: vec![Source {
             name: "inbox".to_owned(),
             kind: SourceKind::Folder(Folder::at(folder.path().join("inbox"))),
+            enabled: true,
             mask: vec![],
             regions: vec![],
             watch: vec!["porch".to_owned()],
             adjusted: vec![],
+            controlled: vec![],
             scores: false,
             baseline: None,
             look: DeviceLook::default(),
         }],
         names: std::sync::Arc::clone(&config.names),
+        controls: crate::policy::Controls::default(),
     };
     assert_eq!(config, expected);
 }

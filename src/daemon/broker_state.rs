@@ -15,7 +15,13 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
-    alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
+    alert::{
+        Topics,
+        board::Board,
+        control_topics::{self, States},
+        home_assistant::Announcement,
+        publisher::Announcer,
+    },
     config::{Config, Source},
     policy::LabelSet,
     source,
@@ -30,6 +36,10 @@ pub(super) struct BrokerState {
     pub(super) announcer: Announcer,
     /// What is announced.
     announcement: Announcement,
+    /// The states of controls that are on the board.
+    published: States,
+    /// Those of the configuration in force.
+    states: States,
     /// The file is written on another thread.
     stale_topics: Arc<Mutex<StaleTopics>>,
 }
@@ -42,16 +52,21 @@ impl BrokerState {
         board.set(&topics.config_status(), &ConfigStatus::ok(&[]).to_json());
         // Before the service is `online`: after a kill the broker still has the status of each source from before.
         for source in watched.sources.iter().chain(&config.sources) {
-            board.set(&topics.source_status(&source.name), source::Status::Offline.as_str());
+            board.set(&topics.source_status(&source.name), first_status(source).as_str());
         }
+        let states = control_states(watched, config, &topics);
         let mut stale_topics = StaleTopics::load(&config.state_dir);
-        for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
+        for stale in stale_topics.follow(retained_topics(watched, config, &topics, &states)) {
             board.set(&stale, "");
         }
         stale_topics.save();
         let (topics, announcement) = (watch::Sender::new(topics), Announcement::of(watched));
         let announcer = Announcer::new(announcement.clone());
-        Self { topics, board, announcer, announcement, stale_topics: Arc::new(Mutex::new(stale_topics)) }
+        let stale_topics = Arc::new(Mutex::new(stale_topics));
+        let mut state =
+            Self { topics, board, announcer, announcement, published: States::new(), states, stale_topics };
+        state.publish_controls();
+        state
     }
 
     /// The topics that are in force now.
@@ -69,7 +84,8 @@ impl BrokerState {
     pub(super) fn follow(&mut self, watched: &Config, configured: &Config) {
         let topics = Topics::of(watched);
         self.announcement = Announcement::of(watched);
-        lock(&self.stale_topics).follow(retained_topics(watched, configured, &topics));
+        self.states = control_states(watched, configured, &topics);
+        lock(&self.stale_topics).follow(retained_topics(watched, configured, &topics, &self.states));
         self.topics.send_replace(topics);
     }
 
@@ -77,8 +93,15 @@ impl BrokerState {
     pub(super) fn follow_one_more(&mut self, watched: &Config, source: &Source, gone: Option<&str>) {
         let topics = Topics::of(watched);
         self.announcement = self.announcement.with(watched, source, gone);
-        let added = retained_topics_of(source, watched, &topics);
-        lock(&self.stale_topics).follow_one_more(added, gone.map(|gone| topics_below(gone, &topics)));
+        let mut added = retained_topics_of(source, watched, &topics);
+        let below_gone = gone.map(|gone| topics_below(gone, &topics));
+        if watched.mqtt.commands {
+            let states = control_topics::states_of(source, watched, &topics);
+            added.extend(states.keys().cloned());
+            self.states.retain(|topic, _| below_gone.as_ref().is_none_or(|gone| !topic.starts_with(gone)));
+            self.states.extend(states);
+        }
+        lock(&self.stale_topics).follow_one_more(added, below_gone);
         self.topics.send_replace(topics);
     }
 
@@ -88,9 +111,26 @@ impl BrokerState {
         move || lock(&stale_topics).save()
     }
 
-    /// Announces to Home Assistant what was followed last.
-    pub(super) fn announce(&self) {
+    /// Announces to Home Assistant what was followed last, and publishes the states of its controls.
+    pub(super) fn announce(&mut self) {
+        self.publish_controls();
         self.announcer.announce(self.announcement.clone());
+    }
+
+    /// Publishes the states of controls that have changed, and clears those that are gone.
+    fn publish_controls(&mut self) {
+        let before = std::mem::replace(&mut self.published, self.states.clone());
+        for (topic, state) in &self.states {
+            match state {
+                Some(state) => self.board.set(topic, state),
+                // It may have been cleared, which the next session must not repeat.
+                None if !before.contains_key(topic) => self.board.remove(topic),
+                None => {}
+            }
+        }
+        for topic in before.keys().filter(|topic| !self.states.contains_key(*topic)) {
+            self.board.set(topic, "");
+        }
     }
 
     /// The broker has received everything that was published.
@@ -101,6 +141,16 @@ impl BrokerState {
 
 fn lock(stale_topics: &Mutex<StaleTopics>) -> MutexGuard<'_, StaleTopics> {
     stale_topics.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The status of a source before its thread reports one.
+fn first_status(source: &Source) -> source::Status {
+    if source.enabled { source::Status::Offline } else { source::Status::Disabled }
+}
+
+/// The states of controls; none without `mqtt.commands`.
+fn control_states(watched: &Config, configured: &Config, topics: &Topics) -> States {
+    if watched.mqtt.commands { control_topics::states(watched, configured, topics) } else { States::new() }
 }
 
 /// The payload of the topic `config/status`.
@@ -200,12 +250,17 @@ impl SourceTopics {
     }
 }
 
-/// The retained topics of the sources in `watched` (dynamic ones included) and in `configured`.
-fn retained_topics(watched: &Config, configured: &Config, topics: &Topics) -> BTreeSet<String> {
+/// The retained topics of the sources in `watched` (dynamic ones included) and in `configured`, and those of `states`.
+fn retained_topics(
+    watched: &Config,
+    configured: &Config,
+    topics: &Topics,
+    states: &States,
+) -> BTreeSet<String> {
     let sources = watched.sources.iter().chain(&configured.sources);
     let own: BTreeSet<_> = sources.flat_map(|source| SourceTopics::new(&source.name, topics).all()).collect();
     let of_labels = watched.sources.iter().flat_map(|source| retained_topics_of(source, watched, topics));
-    own.into_iter().chain(of_labels).collect()
+    own.into_iter().chain(of_labels).chain(states.keys().cloned()).collect()
 }
 
 /// The retained topics of one source in `watched`.
@@ -270,9 +325,10 @@ mod tests {
     #[test]
     fn one_more_source_retains_what_all_of_them_retain() {
         let mut config = samples::config();
-        let all = retained_topics(&config, &config, &Topics::new("p"));
+        let retained = |config: &Config| retained_topics(config, config, &Topics::new("p"), &States::new());
+        let all = retained(&config);
         let last = config.sources.pop().unwrap();
-        let others = retained_topics(&config, &config, &Topics::new("p"));
+        let others = retained(&config);
         config.sources.push(last.clone());
         let added = retained_topics_of(&last, &config, &Topics::new("p"));
         assert_eq!(others.union(&added).cloned().collect::<BTreeSet<_>>(), all);
@@ -313,6 +369,43 @@ mod tests {
     }
 
     #[test]
+    fn the_states_of_controls_are_published_with_commands_and_cleared_with_their_labels() {
+        let (folder, mut config) = (tempfile::tempdir().unwrap(), samples::config());
+        config.state_dir = folder.path().to_owned();
+        let values = |state: &BrokerState| {
+            let values = state.board.subscribe().borrow().clone();
+            let is_control = |topic: &str| topic.ends_with("/enabled") || topic.ends_with("/threshold");
+            let controls = values.into_iter().filter(|(topic, _)| is_control(topic));
+            controls.map(|(topic, value)| format!("{topic} {value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(values(&BrokerState::new(&config, &config)), [""; 0]);
+
+        config.mqtt.commands = true;
+        config.sources.truncate(1);
+        config.sources[0].watch = vec!["yard".to_owned()];
+        let mut state = BrokerState::new(&config, &config);
+        let before = [
+            "home/front_door/enabled ON",
+            "home/front_door/yard/fox/enabled ON",
+            "home/front_door/yard/fox/threshold 0.5",
+        ];
+        assert_eq!(values(&state), before);
+        config.sources[0].enabled = false;
+        config.label_sets[1].labels[0].name = "wolf".to_owned();
+        state.follow(&config, &config);
+        assert_eq!(values(&state), before, "not before the list of topics is saved");
+        state.announce();
+        let after = [
+            "home/front_door/enabled OFF",
+            "home/front_door/yard/fox/enabled ",
+            "home/front_door/yard/fox/threshold ",
+            "home/front_door/yard/wolf/enabled ON",
+            "home/front_door/yard/wolf/threshold 0.5",
+        ];
+        assert_eq!(values(&state), after);
+    }
+
+    #[test]
     fn the_exact_payloads() {
         assert_eq!(ConfigStatus::ok(&[]).to_json(), r#"{"state":"ok"}"#);
         let keys = ConfigStatus::ok(&["model", "mqtt"]).to_json();
@@ -324,7 +417,7 @@ mod tests {
     #[test]
     fn every_retained_topic_of_a_source() {
         let config = samples::config();
-        let retained = retained_topics(&config, &config, &Topics::new("p"));
+        let retained = retained_topics(&config, &config, &Topics::new("p"), &States::new());
         let door: BTreeSet<_> =
             retained.iter().filter_map(|topic| topic.strip_prefix("p/front_door/")).collect();
         let expected = [

@@ -77,7 +77,7 @@ impl ConfigApplier {
                     tracing::info!("the configuration is valid again");
                 }
             }
-            CheckResult::Watches { plan, watchlist } => self.apply(&plan, watchlist).await?,
+            CheckResult::Outside { plan, watchlist } => self.apply(&plan, watchlist).await?,
             CheckResult::Invalid(problems) => {
                 self.metrics.config_checked(false);
                 tracing::error!("the configuration is invalid; the previous one stays in force\n{problems}");

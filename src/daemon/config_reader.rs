@@ -7,6 +7,7 @@
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::signals::{ConfigCheck, Reloads};
@@ -14,11 +15,14 @@ use crate::{
     backoff::{Backoff, jitter},
     classify::{LabelEncoder, LoadError, TextRequest, Watchlist, labels::LabelError},
     config::{
-        self, Config, Loaded, main_file,
+        self, Config, Loaded,
+        controlled::Controlled,
+        main_file,
         plan::Plan,
         state::ConfigState,
         watch::{ReadContent, Reader},
     },
+    controls::ControlStore,
     observe::ServiceMetrics,
     watches::Watches,
     yaml::error::Problems,
@@ -39,8 +43,8 @@ pub(super) enum CheckResult {
     },
     /// The files are invalid, with the message for people. Nothing changes.
     Invalid(String),
-    /// A temporary label was added or has ended. The files were not read.
-    Watches {
+    /// A temporary label was added or has ended, or something was set from outside. The files were not read.
+    Outside {
         /// What changes.
         plan: Box<Plan>,
         /// The new watchlist, if anything changes.
@@ -48,7 +52,7 @@ pub(super) enum CheckResult {
     },
 }
 
-/// The results of checks, in order; a change of temporary labels answers no request to read the files.
+/// The results of checks, in order; a change from outside answers no request to read the files.
 pub(super) type Results = mpsc::Receiver<(Option<ConfigCheck>, CheckResult)>;
 
 /// The files, and the configuration that is in force.
@@ -56,9 +60,10 @@ pub(super) struct ConfigReader {
     pub(super) path: PathBuf,
     pub(super) read: ReadContent,
     pub(super) in_force: Config,
-    /// The newest valid content of the files, without temporary labels.
+    /// The newest valid content of the files, without temporary labels and controls.
     pub(super) files: Config,
     pub(super) watches: Watches,
+    pub(super) controls: ControlStore,
     pub(super) encoder: LabelEncoder,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) reloads: Reloads,
@@ -78,7 +83,7 @@ impl ConfigReader {
         let (results, receive_results) = mpsc::channel(1);
         // A runtime for waiting on either channel; the work is done outside it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
-        let mut changes = self.watches.changes();
+        let mut changes = [self.watches.changes(), self.controls.changes()];
         let work = move || {
             while let Some(work) = runtime.block_on(next(&mut requests, &mut texts, &mut changes)) {
                 let result = match work {
@@ -87,7 +92,7 @@ impl ConfigReader {
                         request.answer(&self.encoder);
                         continue;
                     }
-                    Work::Watches => self.follow_watches().map(|result| (None, result)),
+                    Work::Outside => self.follow_outside().map(|result| (None, result)),
                     Work::Check => {
                         let check = self.reloads.begin();
                         let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
@@ -136,25 +141,32 @@ impl ConfigReader {
     }
 
     fn check(&mut self, loaded: Loaded) -> Result<CheckResult, Problems> {
-        let plan = Plan::between(&self.in_force, &self.watches.expand(&loaded.config));
+        let files = self.watches.expand(&loaded.config);
+        let Controlled { config, dropped } = self.controls.expand(&files, Timestamp::now());
+        let plan = Plan::between(&self.in_force, &config);
         let watchlist = self.watchlist(&plan).map_err(|error| {
             // The model's error about a label set, at its place in the files.
             let error = LoadError::from(error);
             Problems::new(vec![loaded.places.problem(&error.place(), error.to_string(), "")])
         })?;
         self.files = loaded.config;
+        self.controls.in_force(&files, &dropped);
         Ok(CheckResult::Valid { plan: Box::new(plan), watchlist })
     }
 
-    /// What changed with the temporary labels; `None` if the model failed.
-    fn follow_watches(&mut self) -> Option<CheckResult> {
+    /// What changed with the temporary labels and the controls; `None` if the model failed.
+    fn follow_outside(&mut self) -> Option<CheckResult> {
         let metrics = Arc::clone(&self.metrics);
         let _working = metrics.config.work();
-        let plan = Plan::between(&self.in_force, &self.watches.expand(&self.files));
+        let files = self.watches.expand(&self.files);
+        let Controlled { config, dropped } = self.controls.expand(&files, Timestamp::now());
         // Keys of the files that wait for a restart were reported when the files changed.
-        let plan = Plan { after_restart: Vec::new(), ..plan };
+        let plan = Plan { after_restart: Vec::new(), ..Plan::between(&self.in_force, &config) };
         match self.watchlist(&plan) {
-            Ok(watchlist) => Some(CheckResult::Watches { plan: Box::new(plan), watchlist }),
+            Ok(watchlist) => {
+                self.controls.in_force(&files, &dropped);
+                Some(CheckResult::Outside { plan: Box::new(plan), watchlist })
+            }
             Err(error) => {
                 tracing::error!(%error, "temporary labels are not watched; the configuration stays in force");
                 None
@@ -180,20 +192,21 @@ enum Work {
     Check,
     /// Encode texts.
     Encode(TextRequest),
-    /// Temporary labels were added or have ended.
-    Watches,
+    /// Temporary labels were added or have ended, or something was set.
+    Outside,
 }
 
 /// Waits for work; `None` if no one can request a check any more.
 async fn next(
     checks: &mut mpsc::Receiver<()>,
     texts: &mut mpsc::Receiver<TextRequest>,
-    watches: &mut watch::Receiver<()>,
+    [watches, controls]: &mut [watch::Receiver<()>; 2],
 ) -> Option<Work> {
     tokio::select! {
         biased;
         check = checks.recv() => check.map(|()| Work::Check),
-        Ok(()) = watches.changed() => Some(Work::Watches),
+        Ok(()) = watches.changed() => Some(Work::Outside),
+        Ok(()) = controls.changed() => Some(Work::Outside),
         Some(request) = texts.recv() => Some(Work::Encode(request)),
     }
 }

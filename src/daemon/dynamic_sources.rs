@@ -18,6 +18,7 @@ use std::{
     time::Instant,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::admissions::Admissions;
@@ -101,12 +102,12 @@ impl DynamicSources {
     /// sources that it no longer leads to are removed.
     pub(super) fn expand(&mut self, config: &Config) -> Config {
         self.remove_unreachable(config);
+        let now = Timestamp::now();
         let expanded = |source: &Source| -> Vec<Source> {
             match pattern(source) {
-                Some(_) => self
-                    .of(&source.name)
-                    .map(|name| Source { name: name.to_owned(), ..source.clone() })
-                    .collect(),
+                Some(_) => {
+                    self.of(&source.name).map(|name| config.dynamic_source(source, name, now)).collect()
+                }
                 None => vec![source.clone()],
             }
         };
@@ -126,7 +127,7 @@ impl DynamicSources {
         gone: Option<&str>,
     ) -> Option<(Config, Source)> {
         let configured = config.sources.iter().find(|source| source.name == of)?;
-        let source = Source { name: name.to_owned(), ..configured.clone() };
+        let source = config.dynamic_source(configured, name, Timestamp::now());
         self.names = self.names.with_source(name, gone).into();
         let others = watched.sources.iter().filter(|other| Some(&*other.name) != gone);
         let sources = others.cloned().chain([source.clone()]).collect();

@@ -11,18 +11,19 @@ mod config_applier;
 mod config_reader;
 mod delivery;
 mod dynamic_sources;
+mod endings;
 mod heartbeats;
 mod judge_thread;
 mod signals;
 #[cfg(test)]
 mod simulation;
 mod sources;
-mod watch_ends;
 mod watchdog;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -51,10 +52,12 @@ use crate::{
     clock::Clock,
     config::{
         self, Config,
+        controlled::Controlled,
         plan::Plan,
         state::ConfigState,
         watch::{ReadContent, Reader},
     },
+    controls::ControlStore,
     history::{self, CatchUp, near_misses::NearMissReporter},
     judge::Judge,
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
@@ -167,7 +170,8 @@ impl Service {
         watches: &Watches,
         state: watch::Sender<ConfigState>,
     ) -> anyhow::Result<(Self, Reader)> {
-        let (config, metrics) = (&watches.expand(files), &api.metrics);
+        let (config, controls) = controlled(&watches.expand(files));
+        let (config, metrics) = (&config, &api.metrics);
         let model = classify::load_model(config)?;
         metrics.set_model(model.facts());
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
@@ -183,7 +187,8 @@ impl Service {
             .announcing(&broker.announcer, &config.state_dir);
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (mut observers, observer_tasks, newest) = start_observers(&watched, &publisher, api, watches);
+        let (mut observers, observer_tasks, newest) =
+            start_observers(&watched, &publisher, api, (watches, &controls));
         let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
         let configs = observers.config();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
@@ -227,6 +232,7 @@ impl Service {
             in_force: config.clone(),
             files: files.clone(),
             watches: watches.clone(),
+            controls: controls.clone(),
             encoder,
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
@@ -234,9 +240,10 @@ impl Service {
         };
         let (texts, to_encode) = TextEncoding::channel();
         let (config_reader, results) = reader.spawn(to_encode)?;
-        api.set_live(api::Live { newest, texts, pictures, decoders, watches: watches.clone(), activation });
+        let watches = watches.clone();
+        api.set_live(api::Live { newest, texts, pictures, decoders, watches, controls, activation });
         if config.mqtt.commands {
-            tokio::spawn(api::mqtt::answer_questions(Arc::clone(&watched), Arc::clone(api)));
+            tokio::spawn(api::mqtt::serve(Arc::clone(&watched), Arc::clone(api)));
         }
         let applier = ConfigApplier {
             results,
@@ -316,12 +323,20 @@ fn start_sandbox(config: &Config) -> Sandbox {
     sandbox
 }
 
+/// The configuration with what was set while a service ran. Blocks for the disk.
+fn controlled(files: &Config) -> (Config, ControlStore) {
+    let controls = ControlStore::load(&files.state_dir, files);
+    let Controlled { config, dropped } = controls.expand(files, Timestamp::now());
+    controls.in_force(files, &dropped);
+    (config, controls)
+}
+
 /// Every subscriber of observations has a line here.
 fn start_observers(
     watched: &Arc<Config>,
     publisher: &Publisher,
     api: &Arc<api::Service>,
-    watches: &Watches,
+    (watches, controls): (&Watches, &ControlStore),
 ) -> (Observers, JoinSet<()>, NewestFrames) {
     let mut observers = Observers::new(Arc::clone(watched), Arc::clone(&api.metrics));
     let mut tasks = JoinSet::new();
@@ -329,7 +344,7 @@ fn start_observers(
     tasks.spawn(NearMissReporter::new(watched, publisher.scores()).run(observers.subscribe("near_misses")));
     let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
     tasks.spawn(following);
-    tasks.spawn(watch_ends::run(watches.clone(), observers.subscribe("watches")));
+    tasks.spawn(endings::run(watches.clone(), controls.clone(), observers.subscribe("watches")));
     let (api, events) = (Arc::clone(api), observers.subscribe("events"));
     tasks.spawn(async move { api.events.follow(events).await });
     (observers, tasks, newest)

@@ -91,7 +91,12 @@ impl Sources {
     pub(super) async fn apply(&mut self, plan: &Plan) -> anyhow::Result<()> {
         self.decoders.memory().resize(plan.in_force.memory);
         let stops = |running: &mut Running| plan.stop.iter().any(|name| **name == *running.name);
+        let is_disabled = |name: &str| plan.in_force.sources.iter().any(|it| it.name == name && !it.enabled);
         for source in self.running.extract_if(.., stops) {
+            if is_disabled(&source.name) {
+                // Its last status is `disabled`, which `publish` sets.
+                source.status_topics.send_replace(Vec::new());
+            }
             source.stop.cancel();
             self.metrics.remove_source(&source.name);
             self.stopping.push(source);
@@ -131,6 +136,13 @@ impl Sources {
             .iter()
             .flat_map(|source| std::iter::once(&*source.name).chain(dynamic.of(&source.name)))
             .collect();
+        for source in config.sources.iter().filter(|source| !source.enabled) {
+            for name in std::iter::once(&*source.name).chain(dynamic.of(&source.name)) {
+                let topics = SourceTopics::new(name, &self.topics);
+                self.board.set(&topics.problem, "");
+                self.board.set(&topics.status, source::Status::Disabled.as_str());
+            }
+        }
         // Before topics are cleared, so that none is published again afterwards.
         self.metrics.report_sources(names.iter().copied());
         let current = names.into_iter().map(|name| SourceTopics::new(name, &self.topics)).collect();

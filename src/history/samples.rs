@@ -59,6 +59,7 @@ pub(super) fn alert(source: &str, state: State, number: u128, millisecond: i64) 
         baseline: None,
         severity: None,
         message: None,
+        reason: None,
         scores: vec![("person".into(), 0.83), ("package".into(), 0.02)],
         background: Some(0.15),
         model: "bundled".into(),

@@ -60,6 +60,9 @@ pub struct Assessment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "gate", rename_all = "snake_case")]
 pub enum Gate {
+    /// The label or its source is switched off.
+    #[serde(rename = "enabled")]
+    Disabled,
     /// The score is below the threshold, in all regions.
     #[serde(rename = "threshold")]
     BelowThreshold,
@@ -146,6 +149,7 @@ impl Gate {
     #[must_use]
     pub fn kind(&self) -> GateKind {
         match self {
+            Self::Disabled => GateKind::Enabled,
             Self::BelowThreshold => GateKind::Threshold,
             Self::BaselineUnknown { .. } => GateKind::Baseline,
             Self::Inactive { .. } => GateKind::Active,
@@ -162,6 +166,7 @@ impl Gate {
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
+            Self::Disabled => "enabled: it is switched off".to_owned(),
             Self::BelowThreshold => "threshold: the score is below it".to_owned(),
             Self::BaselineUnknown { frames, left } => {
                 let frames = counted(*frames, "quiet frame");
@@ -336,6 +341,12 @@ mod tests {
         let json = r#"{"gate":"snooze","until":"2026-11-23T08:15:30Z"}"#;
         assert_eq!(serde_json::to_string(&snoozed).unwrap(), json);
         assert_eq!(snoozed.kind(), GateKind::Snooze);
+        let disabled = Gate::Disabled;
+        assert_eq!(
+            (disabled.sentence().as_str(), disabled.kind()),
+            ("enabled: it is switched off", GateKind::Enabled)
+        );
+        assert_eq!(serde_json::to_string(&disabled).unwrap(), r#"{"gate":"enabled"}"#);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use self::{
     setup::{Checkpoint, LabelSetup, LabelState, SetSetup, Setup, Start},
 };
 use crate::{
-    alert::{Alert, FrameInfo, State, Topics},
+    alert::{Alert, ClearReason, FrameInfo, State, Topics},
     classify::Scored,
     config::{Config, Source},
     policy::{LabelSet, Levels},
@@ -61,7 +61,7 @@ pub struct SavedBaseline {
 /// What changes when another configuration is in force. The alerts are published first, then the topics.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reloaded {
-    /// Alerts that clear the labels which were raised and are no longer watched.
+    /// Alerts that clear the labels which were raised and are no longer watched, or are switched off.
     pub cleared: Vec<Alert>,
     /// The state topics of labels that are no longer watched.
     pub removed: Vec<String>,
@@ -137,6 +137,7 @@ impl Judge {
             self.watch(source, set, &mut before, &mut saved, &mut reloaded);
         }
         self.stop_watching(before, now, &mut id, &mut reloaded);
+        self.clear_disabled(now, &mut id, &mut reloaded);
         self.update_setups(config, None);
         reloaded
     }
@@ -160,6 +161,7 @@ impl Judge {
             self.watch(source, set, &mut before, &mut Vec::new(), &mut reloaded);
         }
         self.stop_watching(before, now, &mut id, &mut reloaded);
+        self.clear_disabled(now, &mut id, &mut reloaded);
         if let Some(gone) = gone {
             self.setups.remove(gone);
         }
@@ -204,12 +206,18 @@ impl Judge {
         for ((source, set), labels) in before {
             for label in labels {
                 reloaded.removed.push(self.topics.state(&source, &set, &label.label));
-                // The label is no longer scored, so the frame and the scores are those of the raise.
                 let Some(raised) = label.raised.as_deref() else { continue };
-                let cleared =
-                    Alert { id: id(), state: State::Cleared, time: now, snapshot: None, ..raised.clone() };
-                reloaded.cleared.push(Alert { message: label.message(&cleared), ..cleared });
+                reloaded.cleared.push(label.cleared(raised.clone(), None, (id(), now)));
             }
+        }
+    }
+
+    /// Clears what was raised and is switched off now.
+    fn clear_disabled(&mut self, now: Timestamp, id: &mut impl FnMut() -> Uuid, reloaded: &mut Reloaded) {
+        let labels = self.watched.values_mut().flatten();
+        for label in labels.filter(|label| label.settings.silence.disabled) {
+            let Some(raised) = label.raised.take() else { continue };
+            reloaded.cleared.push(label.cleared(*raised, Some(ClearReason::Disabled), (id(), now)));
         }
     }
 
@@ -295,6 +303,7 @@ impl Scene<'_> {
             baseline,
             severity: watched.settings.severity,
             message: None,
+            reason: None,
             scores,
             background,
             model: Arc::clone(self.model),

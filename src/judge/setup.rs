@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     alert::Alert,
-    policy::{AlertMessage, Condition, Facts, Label, Schedule, Severity, TriggerSettings},
+    policy::{AlertMessage, Condition, Facts, Label, Schedule, Severity, Silence, TriggerSettings},
     trigger::{PresenceState, TriggerState},
 };
 
@@ -47,6 +47,9 @@ pub struct LabelSetup {
     pub severity: Option<Severity>,
     /// The message of its alerts.
     pub message: Option<AlertMessage>,
+    /// Whether it was switched off, and until when it was snoozed.
+    #[serde(default, skip_serializing_if = "Silence::is_none")]
+    pub silence: Silence,
     /// The condition of a rule; `None` is a label.
     pub when: Option<Condition>,
     /// What its scores are computed from, as in a saved baseline.
@@ -113,6 +116,7 @@ impl LabelSetup {
             severity: self.severity,
             message: self.message.clone(),
             active: self.active.clone(),
+            silence: self.silence,
             ..Label::new(&self.name, self.trigger)
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     picture::Picture,
     policy::{AlertMessage, Condition, Label, LabelRule, Schedule, Severity, TriggerSettings},
     samples::{config, label},
+    trigger::GateKind,
 };
 
 fn region(name: Option<&str>, labels: &[f32], background: f32) -> RegionScores {
@@ -116,6 +117,92 @@ fn outside_its_hours_a_label_is_cleared_and_not_raised() {
     config.label_sets[0].labels[0].active = hours("06:00-22:00 UTC");
     reload(&mut judge, &config);
     assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
+}
+
+#[test]
+fn a_snoozed_label_is_cleared_and_not_raised_until_its_end() {
+    let mut config = config();
+    let mut judge = Judge::new("home", "bundled");
+    // The frames are captured at 8:00.
+    let mut then = |until: Option<&str>, score: f32| {
+        let until = until.map(|until| format!("2026-11-23T{until}Z").parse().unwrap());
+        config.label_sets[0].labels[0].silence.snoozed_until = until;
+        reload(&mut judge, &config);
+        let scored = scored("back", "porch", vec![region(None, &[score, 0.0], 0.0)]);
+        let Judged { alerts, assessments } =
+            judge.judge(&scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil);
+        let person = &assessments[0];
+        let held =
+            person.held_by.clone().map(|gate| (gate.kind(), person.passed.contains(GateKind::Threshold)));
+        (states(&alerts), held)
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(then(None, 0.9), (vec!["Person raised".to_owned()], None));
+    assert_eq!(then(Some("08:30:00"), 0.9), (none.clone(), None), "it stays raised");
+    assert_eq!(then(Some("08:30:00"), 0.1).0, ["Person cleared"]);
+    assert_eq!(then(Some("08:30:00"), 0.9), (none.clone(), Some((GateKind::Snooze, true))));
+    assert_eq!(then(Some("08:30:00"), 0.1), (none, Some((GateKind::Threshold, false))));
+    assert_eq!(then(Some("08:00:00"), 0.9).0, ["Person raised"], "it has ended");
+}
+
+#[test]
+fn a_label_that_is_switched_off_is_cleared_and_not_judged() {
+    let mut config = config();
+    let message = AlertMessage::parse("{label} {state}").ok();
+    config.label_sets[0].labels[0].message = message;
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let high = || scored("back", "porch", vec![region(None, &[0.9, 0.9], 0.0)]);
+    assert_eq!(states(&judged(&mut judge, &high())), ["Person raised", "package raised"]);
+
+    config.label_sets[0].labels[0].silence.disabled = true;
+    let after = reload(&mut judge, &config);
+    let [cleared] = &after.cleared[..] else { panic!("{after:?}") };
+    assert_eq!(
+        (&*cleared.label, cleared.state, cleared.reason),
+        ("Person", State::Cleared, Some(ClearReason::Disabled))
+    );
+    assert_eq!((cleared.message.as_deref(), &cleared.snapshot), (Some("Person cleared"), &None));
+    assert_eq!((&after.removed, &after.added), (&vec![], &vec![]), "its state is published as before");
+    assert_eq!(reload(&mut judge, &config), Reloaded::default(), "cleared once");
+
+    let Judged { alerts, assessments } =
+        judge.judge(&high(), "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil);
+    assert_eq!((alerts, &assessments[0].held_by), (vec![], &Some(Gate::Disabled)));
+
+    config.sources[1].enabled = false;
+    let after = reload(&mut judge, &config);
+    assert_eq!(after.cleared.iter().map(|alert| &*alert.label).collect::<Vec<_>>(), ["package"]);
+    assert_eq!(judged(&mut judge, &high()), [], "a frame that was in flight");
+
+    config.sources[1].enabled = true;
+    config.label_sets[0].labels[0].silence.disabled = false;
+    reload(&mut judge, &config);
+    assert_eq!(states(&judged(&mut judge, &high())), ["Person raised", "package raised"]);
+}
+
+#[test]
+fn a_label_that_is_switched_off_counts_in_the_conditions_of_rules() {
+    let mut config = config();
+    let settings = Label { prompts: vec![], ..label("visitor", 0.5) };
+    config.label_sets[0].rules.push(LabelRule { settings, when: Condition::of("porch", "Person") });
+    config.label_sets[0].labels[0].silence.disabled = true;
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let high = scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.0)]);
+    assert_eq!(states(&judged(&mut judge, &high)), ["visitor raised"]);
+}
+
+#[test]
+fn a_label_from_before_a_restart_that_is_switched_off_now_is_cleared() {
+    let mut before = judge();
+    let raised = judged(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+    let mut config = config();
+    config.sources[1].enabled = false;
+    let mut judge = Judge::new("home", "bundled");
+    judge.restore([(true, raised[0].clone())]);
+    let first = reload(&mut judge, &config);
+    assert_eq!((first.cleared.len(), first.raised.len(), first.added.len()), (1, 0, 5));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::{
     assessment::{Assessment, Gate},
     setup::{self, LabelSetup, LabelState},
 };
 use crate::{
-    alert::Alert,
+    alert::{Alert, ClearReason, State},
     classify::SetScores,
     config::Source,
     policy::{Condition, Hold, Label, LabelName, LabelSet, Levels, TriggerSettings},
@@ -45,6 +46,17 @@ pub(super) struct WatchedRule {
     shown: Vec<(LabelName, Arc<str>)>,
     /// Whether the condition was met on the newest frame; `None` if that is unknown.
     pub(super) met: Option<bool>,
+}
+
+/// Whether a label may be raised at one time.
+#[derive(Debug, Clone, Copy)]
+struct Permission {
+    /// It is judged at all.
+    enabled: bool,
+    /// The time is in its hours, if it has any.
+    active: Option<bool>,
+    /// A person asked for silence.
+    snoozed: bool,
 }
 
 /// What a frame says about a label.
@@ -107,7 +119,8 @@ impl Watched {
     ) -> Self {
         let Scoring { settings, of, over, label_set } = scoring;
         let trigger_settings = settings.trigger;
-        let hours = settings.active.as_ref().map(|active| active.to_string().into());
+        let (hours, disabled) =
+            (settings.active.as_ref().map(|active| active.to_string().into()), settings.silence.disabled);
         let watched_rule = when.map(|when| WatchedRule::new(when, label_set));
         let learnt = before.as_ref().and_then(Self::learnt).or(saved);
         let baseline = learnt.filter(|(learnt_of, _)| *learnt_of == of).map(|(_, baseline)| baseline);
@@ -116,6 +129,7 @@ impl Watched {
                 let same = before.rule.as_ref().map(|rule| &rule.when) == when;
                 let trigger = before.trigger.with_settings(trigger_settings).with_baseline(over, baseline);
                 let trigger = if same { trigger } else { trigger.without_frames() };
+                let trigger = if disabled { trigger.released() } else { trigger };
                 let presence = before.presence.with_settings(trigger_settings);
                 Self { settings, hours, of, presence, rule: watched_rule, trigger, restored: false, ..before }
             }
@@ -142,7 +156,7 @@ impl Watched {
 
     /// How it is judged.
     pub(super) fn setup(&self) -> LabelSetup {
-        let Label { name: _, prompts: _, trigger, severity, message, active, regions: _, look: _ } =
+        let Label { name: _, prompts: _, trigger, severity, message, active, regions: _, silence, look: _ } =
             &self.settings;
         LabelSetup {
             name: self.label.to_string(),
@@ -151,6 +165,7 @@ impl Watched {
             active: active.clone(),
             severity: *severity,
             message: message.clone(),
+            silence: *silence,
             when: self.rule.as_ref().map(|rule| rule.when.clone()),
             of: self.of.clone(),
         }
@@ -187,7 +202,7 @@ impl Watched {
         // The levels before this frame is learnt.
         let (levels, baseline) = (self.levels(), self.baseline());
         self.presence.update(score, levels, at);
-        let transition = self.decide(score, self.is_active(at), at)?;
+        let transition = self.decide(score, self.permission(at), at)?;
         Some(Counted { transition, levels, baseline })
     }
 
@@ -196,26 +211,37 @@ impl Watched {
         if let Some(rule) = &mut self.rule {
             rule.met = met;
         }
-        self.decide(rule_score(met), self.is_active(at), at)
+        self.decide(rule_score(met), self.permission(at), at)
     }
 
-    /// The transition that the newest score causes, and what the gates said to it. Outside its hours a label is not raised, and is
-    /// cleared as usual.
+    /// The transition that the newest score causes, and what the gates said to it. Outside its hours, and while it is snoozed, a label
+    /// is not raised, and is cleared as usual. A label that is switched off is neither.
     pub(super) fn update(&mut self, score: f32, at: Timestamp) -> (Option<Transition>, Checks) {
-        let active = self.is_active(at);
+        let permission = self.permission(at);
+        let Permission { enabled, active, snoozed } = permission;
         let mut checks = self.trigger.check(score, active.unwrap_or(true), at);
         checks.passed.add_if(GateKind::Active, active == Some(true));
-        (self.decide(score, active, at), checks)
+        checks.held.add_if(GateKind::Snooze, snoozed);
+        checks.held.add_if(GateKind::Enabled, !enabled);
+        (self.decide(score, permission, at), checks)
     }
 
-    /// Whether the time is in the hours of the label, if it has any.
-    fn is_active(&self, at: Timestamp) -> Option<bool> {
-        self.settings.active.as_ref().map(|active| active.holds(at))
+    /// What the settings say about a frame that was captured at this time, whatever its score is.
+    fn permission(&self, at: Timestamp) -> Permission {
+        let Label { silence, active, .. } = &self.settings;
+        Permission {
+            enabled: !silence.disabled,
+            active: active.as_ref().map(|active| active.holds(at)),
+            snoozed: silence.snoozed(at).is_some(),
+        }
     }
 
-    fn decide(&mut self, score: f32, active: Option<bool>, at: Timestamp) -> Option<Transition> {
-        match active {
-            Some(false) => self.trigger.update_inactive(score, at),
+    fn decide(&mut self, score: f32, permission: Permission, at: Timestamp) -> Option<Transition> {
+        match permission {
+            Permission { enabled: false, .. } => None,
+            Permission { active: Some(false), .. } | Permission { snoozed: true, .. } => {
+                self.trigger.update_inactive(score, at)
+            }
             _ => self.trigger.update(score, at),
         }
     }
@@ -263,7 +289,11 @@ impl Watched {
                 let Learning { frames, left } = self.trigger.learning();
                 Gate::BaselineUnknown { frames, left }
             }
+            GateKind::Enabled => Gate::Disabled,
             GateKind::Active => Gate::Inactive { active: self.hours.clone().unwrap_or_default() },
+            GateKind::Snooze => {
+                Gate::Snoozed { until: self.settings.silence.snoozed_until.unwrap_or_default() }
+            }
             GateKind::For => Gate::Lasting { left: checks.lasting_left },
             GateKind::Cooldown => Gate::Cooldown { left: checks.cooldown_left },
             _ => {
@@ -304,6 +334,17 @@ impl Watched {
         let (elsewhere, region) = scores.best(index)?;
         let reaches = levels.is_some_and(|levels| elsewhere >= levels.threshold);
         reaches.then(|| Gate::Region { here, elsewhere, region: region.region.clone() })
+    }
+
+    /// The alert that clears it without a frame: the frame and the scores are those of the raise.
+    pub(super) fn cleared(
+        &self,
+        raised: Alert,
+        reason: Option<ClearReason>,
+        (id, time): (Uuid, Timestamp),
+    ) -> Alert {
+        let cleared = Alert { id, state: State::Cleared, time, snapshot: None, reason, ..raised };
+        Alert { message: self.message(&cleared), ..cleared }
     }
 
     /// The message of the alert for people.
@@ -358,7 +399,8 @@ pub(super) fn of(
     let conditions = set.labels.iter().map(|_| None).chain(set.rules.iter().map(|rule| Some(&rule.when)));
     let mut all = Vec::with_capacity(set.labels.len() + set.rules.len());
     for (label, when) in set.alerting().zip(conditions) {
-        let settings = source.label(&set.name, label).clone();
+        let mut settings = source.label(&set.name, label).clone();
+        settings.silence.disabled |= !source.enabled;
         let scoring = Scoring::of(source, set, settings, when, model);
         let before = known.iter().position(|known| *known.label == *label.name);
         let before = before.map(|index| known.remove(index));

@@ -36,7 +36,7 @@ pub struct Mqtt {
     pub client_id: String,
     /// How the connection is made.
     pub connection: MqttConnection,
-    /// Whether clients of the broker may send commands: questions about a source.
+    /// Whether clients of the broker may send requests: questions, verdicts, and what is set while the service runs.
     pub commands: bool,
     /// Whether near misses are published.
     pub near_misses: bool,
@@ -190,8 +190,9 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
     Field::new(
         "commands",
         Form::Switch,
-        "true: the service answers requests that clients of the broker publish to PREFIX/ask. Everyone who may publish there can ask what any \
-         source sees. In a source's `broker` it has no effect.",
+        "true: the service carries out requests of clients of the broker: questions (PREFIX/ask), verdicts (PREFIX/mark), and messages to \
+         topics that end in /set and /get. Everyone who may publish there can ask what any source sees, and silence it. In a source's \
+         `broker` it has no effect.",
         |it: &Mqtt| Some(json!(it.commands)),
     )
     .default("false"),

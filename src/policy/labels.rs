@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::yaml::{
     fields::{Form, Shape, word_of},
-    value::whole,
+    value::{number, whole},
 };
 
 /// Labels that are scored together.
@@ -73,8 +74,40 @@ pub struct Label {
     pub active: Option<Schedule>,
     /// The regions that count; empty: all.
     pub regions: Vec<String>,
+    /// Whether it may be raised at all, and until when it is snoozed.
+    pub silence: Silence,
     /// How Home Assistant shows it.
     pub look: Look,
+}
+
+/// What keeps a label from being raised, whatever its score is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Silence {
+    /// It is switched off: a raised label is cleared, and frames do not count for it.
+    pub disabled: bool,
+    /// It is not raised by frames from before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Timestamp>,
+}
+
+impl Silence {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The end of the snooze, for a frame that was captured before it.
+    #[must_use]
+    pub fn snoozed(&self, at: Timestamp) -> Option<Timestamp> {
+        self.snoozed_until.filter(|until| at < *until)
+    }
+
+    /// It is snoozed until this time, if it is not snoozed for longer.
+    pub fn snooze(&mut self, until: Timestamp) {
+        self.snoozed_until = self.snoozed_until.max(Some(until));
+    }
 }
 
 /// How Home Assistant shows a label; `None` is our default (the name) or Home Assistant's.
@@ -178,6 +211,7 @@ impl Label {
             message: None,
             active: None,
             regions: Vec::new(),
+            silence: Silence::default(),
             look: Look::default(),
         }
     }
@@ -201,6 +235,30 @@ impl TriggerSettings {
     #[must_use]
     pub fn levels(&self) -> Levels {
         Levels { threshold: self.threshold, clear_below: self.clear_below }
+    }
+
+    /// A threshold or a rise; `None` if the text is none. 0 is invalid: every frame would reach it, and no frame would be below it.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    #[must_use]
+    pub fn level_of(text: &str) -> Option<f32> {
+        number(text).filter(|level| *level <= 1.0).map(|level| level as f32).filter(|level| *level > 0.0)
+    }
+
+    /// These settings with another threshold or rise. A clear level that follows it follows the new one.
+    ///
+    /// # Errors
+    /// The clear level has its own value, which is above the new threshold. It is returned.
+    pub fn with_level(self, level: f32) -> Result<Self, f32> {
+        let clear_below = match self.clear_follows() {
+            true => Self::usual_clear_level(level, self.rises),
+            false => self.clear_below,
+        };
+        if clear_below > level { Err(clear_below) } else { Ok(Self { threshold: level, clear_below, ..self }) }
+    }
+
+    /// Whether the clear level is the default one.
+    pub(crate) fn clear_follows(&self) -> bool {
+        self.clear_below == Self::usual_clear_level(self.threshold, self.rises)
     }
 
     /// The default clear level: the threshold itself, or half the rise.
@@ -254,6 +312,54 @@ impl fmt::Display for Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_above_0_and_up_to_1() {
+        for (text, level) in [
+            ("0.6", Some(0.6)),
+            ("1", Some(1.0)),
+            ("1.0001", None),
+            ("0", None),
+            ("-0.1", None),
+            ("1e-50", None),
+            ("70 %", None),
+            ("0,7", None),
+            ("NaN", None),
+            ("inf", None),
+            ("", None),
+        ] {
+            assert_eq!(TriggerSettings::level_of(text), level, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clear_level_follows_the_threshold_unless_it_has_its_own_value() {
+        let plain = TriggerSettings::at(0.6);
+        let own = TriggerSettings { clear_below: 0.4, ..plain };
+        let rise = TriggerSettings { threshold: 0.2, clear_below: 0.1, rises: true, ..plain };
+        for (settings, level, expected) in [
+            (plain, 0.8, Ok((0.8, 0.8))),
+            (plain, 0.1, Ok((0.1, 0.1))),
+            (own, 0.8, Ok((0.8, 0.4))),
+            (own, 0.4, Ok((0.4, 0.4))),
+            (own, 0.3, Err(0.4)),
+            (rise, 0.5, Ok((0.5, 0.25))),
+        ] {
+            let levels = settings.with_level(level).map(|it| (it.threshold, it.clear_below));
+            assert_eq!(levels, expected, "{settings:?} {level}");
+        }
+    }
+
+    #[test]
+    fn the_longest_snooze_counts_until_its_end() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut silence = Silence::default();
+        assert!(silence.is_none() && silence.snoozed(at(0)).is_none());
+        silence.snooze(at(20));
+        silence.snooze(at(10));
+        assert_eq!((silence.snoozed(at(19)), silence.snoozed(at(20))), (Some(at(20)), None));
+        assert!(!silence.is_none());
+    }
 
     #[test]
     fn holds() {

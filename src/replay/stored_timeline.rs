@@ -79,7 +79,7 @@ impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
         self.timeline.tracks.get_mut(track)
     }
 
-    /// Finds or adds the tracks of this frame's setup. What the setup no longer has is no longer raised.
+    /// Finds or adds the tracks of this frame's setup. What the setup no longer has, or has switched off, is no longer raised.
     fn enter(&mut self, moment: &Moment<'_>) {
         let setup = moment.setup;
         if self.setup.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, setup)) {
@@ -103,8 +103,10 @@ impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
             })
         });
         let tracks: Vec<_> = wanted.collect();
+        let enabled = setup.all().zip(&tracks).filter(|((_, label), _)| !label.silence.disabled);
+        let enabled: Vec<_> = enabled.filter_map(|(_, track)| *track).collect();
         for (at, track) in self.timeline.tracks.iter_mut().enumerate() {
-            if !tracks.contains(&Some(at)) {
+            if !enabled.contains(&at) {
                 track.close(moment.frame.at);
             }
         }
@@ -117,7 +119,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{judge::FrameScores, policy::TriggerSettings};
+    use crate::{
+        judge::FrameScores,
+        policy::{Silence, TriggerSettings},
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -131,6 +136,7 @@ mod tests {
             active: None,
             severity: None,
             message: None,
+            silence: Silence::default(),
             when: None,
             of: String::new(),
         };

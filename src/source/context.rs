@@ -33,6 +33,8 @@ pub enum Status {
     Offline,
     /// The source is connected and receives nothing.
     Stalled,
+    /// The source is switched off, and has no thread.
+    Disabled,
 }
 
 impl Status {
@@ -43,6 +45,7 @@ impl Status {
             Self::Online => "online",
             Self::Offline => "offline",
             Self::Stalled => "stalled",
+            Self::Disabled => "disabled",
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::policy::Hold;
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum GateKind {
+    /// `enabled`: the label and its source are switched on.
+    Enabled,
     /// `rise`: the baseline is known.
     Baseline,
     /// `regions`: the score is high in a region that counts for the label.
@@ -39,7 +41,8 @@ pub enum GateKind {
 
 impl GateKind {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Enabled,
         Self::Baseline,
         Self::Regions,
         Self::Threshold,
@@ -55,6 +58,7 @@ impl GateKind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Enabled => "enabled",
             Self::Baseline => "baseline",
             Self::Regions => "regions",
             Self::Threshold => "threshold",

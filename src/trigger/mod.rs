@@ -104,6 +104,12 @@ impl Trigger {
         Self { high: 0, low: 0, agreed_since: None, ..self }
     }
 
+    /// Without being raised: the label was switched off. A running cooldown and the baseline stay.
+    #[must_use]
+    pub fn released(self) -> Self {
+        Self { raised: false, ..self.without_frames() }
+    }
+
     /// After the clock was set by this much: the times of earlier frames are moved with it, so that only time that has passed counts.
     pub fn clock_was_set(&mut self, by: SignedDuration) {
         for time in [&mut self.agreed_since, &mut self.last_raised].into_iter().flatten() {

@@ -117,7 +117,7 @@ const WITHOUT: &[(&[&str], &str)] = &[
     (&["qos", "retain"], "remove it: alerts are published with QoS 1, and states are retained"),
     (
         &["enable", "enabled"],
-        "remove it: what is in the file is enabled. Put `#` in front of the lines of what is not",
+        "remove it: what is in the file is enabled. A source and a label can have `enabled: false`",
     ),
 ];
 

@@ -17,9 +17,9 @@ use std::{
 
 use serde_json::Value;
 use stakeout::{
-    alert::{Alert, FrameInfo, State, Topics, outbox},
+    alert::{Alert, ClearReason, FrameInfo, State, Topics, control_topics, outbox},
     observe::scores::Scores,
-    policy::Severity,
+    policy::{SettingKind, Severity, Target},
     source::{Problem, StreamInfo},
 };
 
@@ -45,6 +45,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("source_info", topics.source_info(source)),
         ("source_stats", topics.source_stats(source)),
         ("snapshot", topics.snapshot(source)),
+        ("requested_snapshot", topics.requested_snapshot(source)),
         ("alert", topics.alert(source, label_set, label)),
         ("state", topics.state(source, label_set, label)),
         ("scores", topics.scores(source, label_set)),
@@ -75,8 +76,8 @@ fn the_table_of_topics_has_every_topic() {
         methods.map(|line| line.trim().strip_prefix("pub fn ").unwrap().split('(').next().unwrap()).collect();
     let topics = topics();
     let mut known: BTreeSet<_> = topics.keys().copied().collect();
-    // A filter for subscribers, and the levels that topics consist of.
-    known.extend(["all_alerts", "source", "label_level", "label_of_set"]);
+    // A filter for subscribers, the levels that topics consist of, topics that are read, and settings, which have a table of their own.
+    known.extend(["all_alerts", "source", "label_level", "label_of_set", "ask", "mark", "setting"]);
     assert_eq!(methods, known, "make the list above and docs/topics.md complete");
 
     let document = read("docs/topics.md");
@@ -84,6 +85,29 @@ fn the_table_of_topics_has_every_topic() {
     let written = table(published, "## What is published");
     assert_eq!(written, topics.values().map(String::as_str).collect());
     assert!(document.contains(&Topics::new("<prefix>").all_alerts()));
+}
+
+#[test]
+fn the_table_of_settings_and_of_requests_has_every_one() {
+    let topics = Topics::new("stakeout");
+    let (source, label) = (Target::source("SOURCE"), Target::label("SOURCE", "LABELSET", "LABEL"));
+    let of = |target: &Target, kinds: &[SettingKind]| {
+        let written = |kind: &SettingKind| {
+            let topic = topics.setting(target, *kind).replace("stakeout/source", "<source>");
+            topic.replace("/labelset/label/", "/<label_set>/<label>/")
+        };
+        kinds.iter().map(written).collect::<Vec<_>>()
+    };
+    use SettingKind::{Enabled, Snooze, Threshold};
+    let expected = [of(&source, &[Enabled, Snooze]), of(&label, &[Enabled, Threshold, Snooze])].concat();
+    let document = read("docs/topics.md");
+    let written: Vec<_> = table(&document, "### What can be set").into_iter().map(str::to_owned).collect();
+    assert_eq!(BTreeSet::from_iter(written), BTreeSet::from_iter(expected));
+    let (_, read_topics) = document.split_once("## What is read").unwrap();
+    let requests = [vec![Topics::new("<prefix>").mark()], control_topics::filters("<prefix>")].concat();
+    for topic in requests {
+        assert!(read_topics.contains(&format!("`{topic}`")), "{topic}");
+    }
 }
 
 /// The blocks of JSON in a document.
@@ -128,6 +152,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
         snapshot: Some("stakeout/front-door/snapshot".to_owned()),
         severity: None,
         message: None,
+        reason: None,
         baseline: None,
     };
     assert_eq!(alert.to_string(), built.to_json());
@@ -135,10 +160,15 @@ fn the_examples_of_payloads_equal_what_is_published() {
         .split_once("| key | what it says |")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
-    let everything =
-        Alert { severity: Severity::of("info"), message: Some(String::new()), baseline: Some(0.4), ..built };
+    let everything = Alert {
+        severity: Severity::of("info"),
+        message: Some(String::new()),
+        baseline: Some(0.4),
+        reason: Some(ClearReason::Disabled),
+        ..built
+    };
     let everything = serde_json::from_str(&everything.to_json()).unwrap();
-    assert_eq!(keys(&everything).len(), keys(alert).len() + 3);
+    assert_eq!(keys(&everything).len(), keys(alert).len() + 4);
     for key in keys(&everything) {
         assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
     }

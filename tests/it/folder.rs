@@ -111,10 +111,12 @@ fn launch_with(folder: Folder, state_dir: Option<PathBuf>) -> Running {
     let source = Source {
         name: "inbox".to_owned(),
         kind: SourceKind::Folder(folder),
+        enabled: true,
         mask: Vec::new(),
         regions: Vec::new(),
         watch: Vec::new(),
         adjusted: Vec::new(),
+        controlled: Vec::new(),
         scores: false,
         baseline: None,
         look: DeviceLook::default(),

@@ -17,6 +17,7 @@ mod classify;
 mod configuration;
 mod console;
 mod console_live;
+mod controls;
 mod delivery;
 mod devices;
 mod docs;

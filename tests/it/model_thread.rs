@@ -30,10 +30,12 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),
+        enabled: true,
         mask: Vec::new(),
         regions,
         watch: watch.iter().map(ToString::to_string).collect(),
         adjusted: Vec::new(),
+        controlled: Vec::new(),
         scores: false,
         baseline: None,
         look: DeviceLook::default(),

@@ -140,6 +140,18 @@ test("events change a source", async () => {
   assert.deepEqual(afterState(offline, { source: "door", status: "online" }).problem, undefined);
   const shown = (source) => ["", "raised", "problems"].filter((filter) => isShown(source, filter));
   assert.deepEqual([shown(before), shown(raised), shown(offline)], [[""], ["", "raised"], ["", "raised", "problems"]]);
+  assert.deepEqual(shown(afterState(before, { source: "door", status: "disabled" })), [""], "switched off is no problem");
+});
+
+test("what is set is of a source or of a label", async () => {
+  const { isEnabled, isSwitchedOff, ownOf, snoozedUntil } = await load("pages/live/model.ts");
+  const snooze = { source: "door", setting: "snooze", value: "until 07:00", until: "t9", by: "mqtt", at: "t0", sentence: "snoozed" };
+  const threshold = { source: "door", label_set: "porch", label: "person", setting: "threshold", value: "0.7", by: "console", at: "t0", sentence: "0.7" };
+  const label = { label_set: "porch", label: "person", set: [snooze, threshold], held_by: { gate: "enabled" } };
+  const source = { source: "door", status: "online", set: [snooze], labels: [label] };
+  assert.deepEqual([snoozedUntil(source), ownOf(label), isSwitchedOff(label)], ["t9", [threshold], true]);
+  assert.deepEqual([snoozedUntil({ ...source, set: undefined }), ownOf({ ...label, set: undefined })], [undefined, []]);
+  assert.deepEqual([isEnabled(source), isEnabled({ ...source, status: "disabled" })], [true, false]);
 });
 
 test("scores of an event are rounded, and those of an answer are not", async () => {

@@ -7,6 +7,7 @@
 //! an entity's identifier is its topic. Names that are not ASCII are transliterated in identifiers, as Home Assistant does it. Two
 //! services collide if their prefixes differ only in letters that no topic level can have.
 
+mod controls;
 pub mod memory;
 
 use std::{
@@ -17,10 +18,11 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
+use self::controls::Entity;
 use super::{OFFLINE, ONLINE, State, Topics};
 use crate::{
     config::{Address, Config, DEVICE_CLASS, HomeAssistant, Source},
-    policy::{Label, LabelSet},
+    policy::{Label, LabelSet, SettingKind, Target},
     topic::names::Level,
 };
 
@@ -51,8 +53,8 @@ const CONFIG_ATTRIBUTES: &str = "{{ {'problems': (value_json.problems | default(
     'after_restart': value_json.after_restart | default([])} | to_json }}";
 /// An empty message, which is published when the source is well again, has no attributes.
 const PROBLEM_ATTRIBUTES: &str = "{{ value if value else '{}' }}";
-/// A stalled source is unavailable.
-const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value == 'online' else 'offline' }}";
+/// A stalled source is unavailable. One that is switched off is not: its labels are clear.
+const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value in ['online', 'disabled'] else 'offline' }}";
 
 /// Every discovery message of a configuration; none if `home_assistant` is not configured. A clone shares the messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -316,6 +318,10 @@ impl Builder<'_> {
             ("last_frame".to_owned(), self.last_frame(&source.name)),
             ("snapshot".to_owned(), self.snapshot(&source.name)),
         ]);
+        if self.config.mqtt.commands {
+            components
+                .extend(self.source_controls(&source.name, source.kind.settings().name_pattern().is_some()));
+        }
         for label_set in self.config.watched_by(source) {
             for label in label_set.alerting() {
                 components.extend(Watched { builder: self, source, label_set, label }.components());
@@ -360,7 +366,7 @@ impl Builder<'_> {
             "unique_id": self.ids.source_status(source),
             "default_entity_id": self.source_entity_id("sensor", source, "status"),
             "device_class": "enum",
-            "options": [ONLINE, OFFLINE, "stalled"],
+            "options": [ONLINE, OFFLINE, "stalled", "disabled"],
             "entity_category": "diagnostic",
             "state_topic": self.topics.source_status(source),
             "json_attributes_topic": self.topics.source_problem(source),
@@ -414,6 +420,38 @@ impl Builder<'_> {
         })
     }
 
+    /// What is set for a source. One that topics have named cannot be switched off alone.
+    fn source_controls(&self, source: &str, is_dynamic: bool) -> Vec<(String, Value)> {
+        let target = Target::source(source);
+        let control = |kind: SettingKind, platform: &str, name: &str| Entity {
+            name: name.to_owned(),
+            unique_id: self.ids.setting(&target, kind),
+            entity_id: self.source_entity_id(platform, source, kind.word()),
+            topic: self.topics.setting(&target, kind),
+            availability: self.of_service(),
+        };
+        let enabled = (!is_dynamic).then(|| control(SettingKind::Enabled, "switch", "Enabled").switch());
+        let snooze = control(SettingKind::Snooze, "select", "Snooze").snooze(true);
+        let button = Entity {
+            name: "Take a picture".to_owned(),
+            unique_id: format!("{}/get", self.ids.snapshot(source)),
+            entity_id: self.source_entity_id("button", source, "take_picture"),
+            topic: format!("{}/get", self.topics.snapshot(source)),
+            availability: self.of_service(),
+        };
+        let picture = Entity {
+            name: "Picture on request".to_owned(),
+            unique_id: self.ids.requested_snapshot(source),
+            entity_id: self.source_entity_id("image", source, "requested_picture"),
+            topic: self.topics.requested_snapshot(source),
+            availability: self.of_service(),
+        };
+        let enabled = enabled.map(|enabled| ("enabled".to_owned(), enabled));
+        let others =
+            [("snooze", snooze), ("take_picture", button.button()), ("requested_picture", picture.picture())];
+        enabled.into_iter().chain(others.map(|(key, entity)| (key.to_owned(), entity))).collect()
+    }
+
     /// Made of letters that Home Assistant accepts in a topic. A topic level never has two `_` in a row.
     fn device_id(&self, source: Option<&str>) -> String {
         let service = Level::alone(&self.config.mqtt.prefix).id;
@@ -457,11 +495,40 @@ impl Watched<'_> {
     fn components(&self) -> Vec<(String, Value)> {
         let mut components =
             vec![self.component("state", self.state()), self.component("alert", self.alert())];
+        let is_rule = self.label_set.labels.iter().all(|label| label.name != self.label.name);
         // A rule over labels has no score.
-        if self.source.scores && self.label_set.labels.iter().any(|label| label.name == self.label.name) {
+        if self.source.scores && !is_rule {
             components.push(self.component("score", self.score()));
         }
+        if self.builder.config.mqtt.commands {
+            components.push(self.component("enabled", self.control(SettingKind::Enabled, "switch").switch()));
+            if !is_rule {
+                let trigger = &self.source.label(&self.label_set.name, self.label).trigger;
+                let threshold = self.control(SettingKind::Threshold, "number").number(trigger);
+                components.push(self.component("threshold", threshold));
+            }
+            // Most people snooze a source. This one is there for those who look for it.
+            let snooze = self.control(SettingKind::Snooze, "select").snooze(false);
+            components.push(self.component("snooze", snooze));
+        }
         components
+    }
+
+    /// What is set for the label.
+    fn control(&self, kind: SettingKind, platform: &str) -> Entity {
+        let target = Target::label(&self.source.name, &self.label_set.name, &self.label.name);
+        let rises = self.source.label(&self.label_set.name, self.label).trigger.rises;
+        let what = match kind {
+            SettingKind::Threshold if rises => "rise",
+            other => other.word(),
+        };
+        Entity {
+            name: format!("{} {what}", self.name()),
+            unique_id: self.builder.ids.setting(&target, kind),
+            entity_id: self.entity_id(platform, Some(kind.word())),
+            topic: self.builder.topics.setting(&target, kind),
+            availability: self.builder.of_service(),
+        }
     }
 
     fn component(&self, what: &str, mut component: Value) -> (String, Value) {

@@ -53,6 +53,9 @@ fn head(text: &mut String, response: &Response, now: Timestamp, zone: &TimeZone)
         (None, Some(status)) => writeln!(text, "{source} is {status}")?,
         (None, None) => {}
     }
+    for set in &response.set {
+        writeln!(text, "  {}", one_line(&set.sentence))?;
+    }
     let Some(frame) = &response.frame else {
         return writeln!(text, "no frame of {source} was scored since the service started");
     };
@@ -134,6 +137,10 @@ fn gates(text: &mut String, label: &ExplainedLabel) -> fmt::Result {
     if let Some(reason) = &label.reason {
         line("held by", reason)?;
     }
+    // What was set for the source is above.
+    for set in label.set.iter().filter(|set| set.label.is_some()) {
+        line("set", &set.sentence)?;
+    }
     for (what, gates) in [("also by", label.also_held_by), ("passed", label.passed)] {
         if !gates.is_empty() {
             line(what, &words(gates))?;
@@ -152,9 +159,11 @@ mod tests {
     use crate::{
         api::{
             Time,
+            control::SetValue,
             explain::{ExplainedFrame, SourceProblem},
         },
         judge::Gate,
+        policy::{Control, SetBy, Setting, Target},
     };
 
     fn at(time: &str) -> Time {
@@ -177,6 +186,7 @@ mod tests {
             held_by,
             also_held_by: Gates::default(),
             passed: Gates::default(),
+            set: Vec::new(),
         }
     }
 
@@ -187,6 +197,7 @@ mod tests {
             from: Origin::Service,
             status: Some("online".to_owned()),
             problem: None,
+            set: Vec::new(),
             frame: Some(frame),
             labels,
         }
@@ -253,6 +264,34 @@ unchanged: scored 26m42s ago
         let never = Response { frame: None, status: Some("stalled".to_owned()), ..response(vec![]) };
         let expected = "front door is stalled\nno frame of front door was scored since the service started\n";
         assert_eq!(shown(&never), expected);
+    }
+
+    #[test]
+    fn what_was_set_is_said_at_its_source_and_its_label() {
+        let at = "2026-11-23T08:00:00Z".parse().unwrap();
+        let control = |target, setting| {
+            let control = Control { target, setting, by: SetBy::Mqtt, at };
+            SetValue { sentence: control.sentence(&TimeZone::UTC), ..SetValue::from(&control) }
+        };
+        let until = "2026-11-24T06:00:00Z".parse().unwrap();
+        let snooze = Setting::Snooze { until, asked: "until 07:00".to_owned() };
+        let of_source = control(Target::source("front door"), snooze);
+        let threshold = Setting::Threshold { value: 0.6, file: 0.5 };
+        let of_label = control(Target::label("front door", "porch", "person"), threshold);
+        let person = ExplainedLabel {
+            set: vec![of_source.clone(), of_label],
+            ..label("person", Some(Gate::BelowThreshold))
+        };
+        let response = Response { set: vec![of_source], ..response(vec![person]) };
+        let expected = "  snoozed until 2026-11-24 06:00, set over MQTT at 2026-11-23 08:00
+newest frame of front door: 2026-11-23 08:15:30 +00:00, 12s ago
+
+label         score  threshold  state
+porch/person   0.82       0.60  not raised
+    held by threshold: the score is below it
+    set     threshold 0.6, set over MQTT at 2026-11-23 08:00; 0.5 in the file
+";
+        assert_eq!(shown(&response), expected);
     }
 
     #[test]

@@ -228,6 +228,7 @@ impl World {
             baseline: None,
             severity: None,
             message: None,
+            reason: None,
             scores: vec![(label.into(), 0.9)],
             background: None,
             model: "bundled".into(),

@@ -38,6 +38,8 @@ impl Nearness {
                 let share = share(assessment, assessment.score)?;
                 (NEAR..1.0).contains(&share).then_some(Self { held: false, share })
             }
+            // No alert is wanted.
+            Gate::Disabled => None,
             // Which score would be high is not known yet.
             Gate::BaselineUnknown { .. } => None,
             Gate::Region { elsewhere, .. } => held(share(assessment, *elsewhere)),
@@ -168,6 +170,12 @@ mod tests {
                 assessment(0.9, None, Some(Gate::Inactive { active: "sat".into() })),
                 near(true, 1.5),
             ),
+            (
+                "snoozed",
+                assessment(0.9, None, Some(Gate::Snoozed { until: jiff::Timestamp::MAX })),
+                near(true, 1.5),
+            ),
+            ("switched off", assessment(0.9, None, Some(Gate::Disabled)), None),
             ("elsewhere", assessment(0.2, None, Some(region(0.9))), near(true, 1.5)),
             ("nowhere", assessment(0.2, None, Some(region(0.5))), None),
             (

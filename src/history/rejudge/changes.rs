@@ -68,12 +68,10 @@ fn new_value(key: &str, text: &str) -> Result<Option<NewValue>, String> {
     }))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
 fn level(text: &str) -> Result<f32, String> {
-    match value::number(text) {
-        Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
-    }
+    TriggerSettings::level_of(text).ok_or_else(|| {
+        value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())
+    })
 }
 
 /// As it was typed.
@@ -192,7 +190,7 @@ fn levels(
     let rises = upper.map_or(base.rises, |upper| upper.rises);
     let threshold = upper.map_or(base.threshold, |upper| upper.level);
     let usual = TriggerSettings::usual_clear_level;
-    let follows = rises != base.rises || base.clear_below == usual(base.threshold, rises);
+    let follows = rises != base.rises || base.clear_follows();
     let clear_below = match lower {
         Some((change, lower)) => {
             let text = &change.text;
@@ -217,7 +215,7 @@ fn levels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Condition;
+    use crate::policy::{Condition, Silence};
 
     fn label(name: &str, trigger: TriggerSettings, when: Option<&str>) -> LabelSetup {
         LabelSetup {
@@ -227,6 +225,7 @@ mod tests {
             active: None,
             severity: None,
             message: None,
+            silence: Silence::default(),
             when: when.map(|when| Condition::of("yard", when)),
             of: String::new(),
         }

@@ -82,7 +82,7 @@ pub(super) fn needed<'s>(setups: impl IntoIterator<Item = &'s Setup>, name: &Lab
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Condition, TriggerSettings};
+    use crate::policy::{Condition, Silence, TriggerSettings};
 
     fn label(name: &str, when: Option<&str>) -> LabelSetup {
         LabelSetup {
@@ -92,6 +92,7 @@ mod tests {
             active: None,
             severity: None,
             message: None,
+            silence: Silence::default(),
             when: when.map(|when| Condition::of("yard", when)),
             of: String::new(),
         }

@@ -71,6 +71,14 @@ fn config(variant: u8) -> Config {
         4 => config.label_sets[0].labels.insert(0, Label::new("cat", TriggerSettings::at(0.4))),
         5 => config.label_sets[0].rules[0].when = Condition::of("porch", "package"),
         6 => drop(config.sources.remove(1)),
+        7 => config.label_sets[0].labels[0].silence.disabled = true,
+        8 => config.sources[1].enabled = false,
+        9 => {
+            let until = "2026-11-23T11:57:00Z".parse().unwrap();
+            let porch = &mut config.label_sets[0];
+            let rules = porch.rules.iter_mut().map(|rule| &mut rule.settings);
+            porch.labels.iter_mut().chain(rules).for_each(|label| label.silence.snooze(until));
+        }
         _ => {}
     }
     config
@@ -279,7 +287,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let frame = (0usize..2, 0i64..4000, prop::collection::vec(score, 4), prop::bool::weighted(0.03));
     prop_oneof![
         40 => frame.prop_map(|(source, after, scores, lost)| Step::Frame { source, after, scores, lost }),
-        1 => (0u8..7).prop_map(Step::Reload),
+        1 => (0u8..10).prop_map(Step::Reload),
         1 => Just(Step::Restart),
         1 => (-300i64..300).prop_map(Step::Clock),
         1 => Just(Step::Flush),
@@ -351,7 +359,7 @@ proptest! {
                 Step::Reload(_) if has_frames != [true; 2] => {}
                 // Not those that remove the label.
                 Step::Reload(variant) => {
-                    world.reload([0, 1, 2, 0, 4, 5, 1][usize::from(variant)]);
+                    world.reload([0, 1, 2, 0, 4, 5, 1, 7, 8, 9][usize::from(variant)]);
                     has_frames = [false; 2];
                 }
                 Step::Restart => world.restart(),

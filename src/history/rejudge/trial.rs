@@ -162,6 +162,8 @@ struct LabelIndex {
     number: usize,
     /// In the order of [`Setup::labels`]; `None` for a rule.
     column: Option<usize>,
+    /// It was switched off.
+    is_disabled: bool,
 }
 
 /// The place of a label or rule, and its settings.
@@ -170,7 +172,8 @@ fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(LabelIndex, &'s Label
     for (number, (set, label)) in setup.all().enumerate() {
         let is_rule = label.when.is_some();
         if set.name == name.label_set && label.name == name.label {
-            return Some((LabelIndex { number, column: (!is_rule).then_some(column) }, label));
+            let (column, is_disabled) = ((!is_rule).then_some(column), label.silence.disabled);
+            return Some((LabelIndex { number, column, is_disabled }, label));
         }
         column += usize::from(!is_rule);
     }
@@ -241,10 +244,14 @@ impl<'n> Collector<'n> {
     }
 
     fn judged(&mut self, Moment { setup, frame }: &Moment<'_>, judge: &SourceJudge) {
-        let Some(LabelIndex { number, .. }) = self.places.of(setup) else {
+        let Some(LabelIndex { number, is_disabled, .. }) = self.places.of(setup) else {
             self.unwatched();
             return;
         };
+        if is_disabled {
+            // It was cleared without a frame, after the last one.
+            self.close(false);
+        }
         let is_first = self.last.is_none() && self.open_span().is_none();
         self.last = Some(frame.at);
         if is_first && judge.states().nth(number).is_some_and(|state| state.trigger.raised) {

@@ -22,7 +22,7 @@ use crate::{
     },
     observe::Observation,
     picture::Picture,
-    policy::{Condition, Levels, TriggerSettings},
+    policy::{Condition, Levels, Silence, TriggerSettings},
     trigger::{Baseline, Gates, PresenceState, TriggerState, rounding},
 };
 
@@ -41,6 +41,7 @@ pub(super) fn setup(labels: [usize; 2]) -> Setup {
         active: None,
         severity: None,
         message: None,
+        silence: Silence::default(),
         when: when.map(|when| Condition::of("yard", when)),
         of: "model prompts".to_owned(),
     };

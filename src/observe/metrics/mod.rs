@@ -291,6 +291,9 @@ impl ServiceMetrics {
     /// The state of a source; `None` if it does not run. A dynamic source has the state of the source that made its name.
     #[must_use]
     pub fn source_state(&self, source: &Source) -> Option<SourceState> {
+        if !source.enabled {
+            return Some(SourceState { status: Status::Disabled, problem: None, stream: None });
+        }
         let sources = lock(&self.sources);
         let own = sources.get(&source.name);
         let running = own.or_else(|| {
@@ -394,6 +397,8 @@ impl ServiceMetrics {
                 Status::Online => summary.sources.online += 1,
                 Status::Offline => summary.sources.offline += 1,
                 Status::Stalled => summary.sources.stalled += 1,
+                // It does not run.
+                Status::Disabled => {}
             }
             let counts = source.counts.snapshot();
             summary.frames.seen += counts.seen;
@@ -479,6 +484,8 @@ mod tests {
         assert_eq!(state(&named("cam-1", "cams/+")), Some(Status::Online));
         assert_eq!(state(&named("cam-1", "other/+")), None, "another one made it");
         assert_eq!(state(&samples::source("back", &[])), Some(Status::Online));
+        let off = Source { enabled: false, ..samples::source("back", &[]) };
+        assert_eq!(state(&off), Some(Status::Disabled));
         let folder = samples::source("cam-2", &[]);
         assert_eq!(state(&folder), None);
         let others = metrics.running_sources(|_, kind| *kind == made.kind);

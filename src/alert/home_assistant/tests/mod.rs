@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{memory::Memory, *};
+use crate::{alert::control_topics, policy::Snooze};
 
 mod schemas;
 
@@ -65,6 +66,86 @@ fn a_rule_over_labels_is_shown_as_a_label_without_a_score() {
         (&state["name"], &state["icon"], &state["state_topic"]),
         (&json!("thief"), &json!("mdi:alert"), &json!("stakeout/front_door/porch/thief/state"))
     );
+}
+
+/// `text` with commands.
+fn with_commands(text: &str) -> String {
+    text.replace("url: mqtt://broker", "url: mqtt://broker, commands: true")
+}
+
+#[test]
+fn what_can_be_set_is_shown_as_configuration_only_with_commands() {
+    let text = with_commands(SMALL).replace(
+        "labels: [package, person]",
+        "labels: { package: { threshold: 0.6, clear_below: 0.4 }, person: }, rules: { thief: person and not package }",
+    );
+    let sent = messages(&announcement(&text));
+    let components = sent[1].1["cmps"].as_object().unwrap();
+    let config: Vec<_> = components.iter().filter(|(_, it)| it["entity_category"] == "config").collect();
+    let config: Vec<_> = config
+        .iter()
+        .map(|(key, it)| format!("{key}: {} {}", it["p"].as_str().unwrap(), it["name"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        "enabled: switch Enabled",
+        "snooze: select Snooze",
+        "take_picture: button Take a picture",
+        "porch/package/enabled: switch package enabled",
+        "porch/package/threshold: number package threshold",
+        "porch/package/snooze: select package snooze",
+        "porch/person/enabled: switch person enabled",
+        "porch/person/threshold: number person threshold",
+        "porch/person/snooze: select person snooze",
+        "porch/thief/enabled: switch thief enabled",
+        "porch/thief/snooze: select thief snooze",
+    ];
+    assert_eq!(config, expected);
+    let least = |label: &str| components[&format!("porch/{label}/threshold")]["min"].clone();
+    assert_eq!((least("package"), least("person")), (json!(0.4), json!(0.001)));
+    let snooze = &components["snooze"];
+    assert_eq!(
+        (&snooze["state_topic"], &snooze["command_topic"], &snooze["enabled_by_default"]),
+        (&json!("stakeout/front_door/snooze"), &json!("stakeout/front_door/snooze/set"), &Value::Null)
+    );
+    assert_eq!(components["porch/thief/snooze"]["enabled_by_default"], json!(false));
+    assert_eq!(components["requested_picture"]["image_topic"], "stakeout/front_door/snapshot/now");
+    sent.iter().for_each(|(topic, payload)| schemas::check(topic, payload));
+
+    let without = messages(&announcement(SMALL));
+    let mut components = without.iter().flat_map(|(_, sent)| sent["cmps"].as_object().unwrap().values());
+    assert!(components.all(|component| component["entity_category"] != "config"));
+}
+
+#[test]
+fn every_choice_of_a_snooze_is_understood_and_shown() {
+    for choice in controls::SNOOZES {
+        assert_eq!(Snooze::parse(choice).map(|snooze| snooze.to_string()).as_deref(), Ok(choice));
+    }
+}
+
+#[test]
+fn every_control_is_one_that_the_service_reads_and_publishes() {
+    let config = config(&with_commands(ODD));
+    let topics = Topics::of(&config);
+    let mut known: BTreeSet<String> =
+        control_topics::commands(&config, &config, &topics).into_keys().collect();
+    known.extend(control_topics::states(&config, &config, &topics).into_keys());
+    let mut named = BTreeSet::new();
+    let with = messages(&Announcement::of(&config));
+    for (topic, payload) in &with {
+        collect_topics(payload, &mut named);
+        schemas::check(topic, payload);
+        for (key, component) in payload["cmps"].as_object().unwrap() {
+            check_component(key, component);
+        }
+    }
+    let mut others = BTreeSet::new();
+    messages(&announcement(ODD)).iter().for_each(|(_, payload)| collect_topics(payload, &mut others));
+    assert_eq!(named.difference(&others).cloned().collect::<BTreeSet<_>>(), known);
+
+    // Switched off, they are withdrawn.
+    let withdrawn = Memory::of(&Announcement::of(&config)).withdrawals(&announcement(ODD));
+    assert!(withdrawn[0].1.contains(r#""enabled":{"p":"switch"}"#), "{withdrawn:?}");
 }
 
 #[test]

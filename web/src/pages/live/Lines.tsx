@@ -2,7 +2,7 @@ import { duration, sentence } from "../../format";
 import { Score } from "../../parts/Score";
 import { Sparkline } from "../../parts/Sparkline";
 import { Time } from "../../parts/Time";
-import { type LiveLabel, type LiveSource, isRule, key, values } from "./model";
+import { type LiveLabel, type LiveSource, isEnabled, isRule, key, snoozedUntil, values } from "./model";
 import type { LiveState } from "./store";
 
 /** The labels of a source: name, the last ten minutes, score. */
@@ -43,16 +43,19 @@ export function Facts({ source }: { source: LiveSource }) {
 
 /** When the newest frame was captured, or what the source is instead of online. */
 export function State({ source }: { source: LiveSource }) {
+  if (!isEnabled(source)) return <span class="muted small">switched off</span>;
   if (source.status !== "online" || source.problem) {
     return <span class="problem-text">{source.status === "online" ? "problem" : source.status}</span>;
   }
+  const until = snoozedUntil(source);
+  if (until !== undefined) return <span class="muted small"><Time at={until} prefix="snoozed until " /></span>;
   return <span class="muted small">{source.frame && <Time at={source.frame.captured_at} />}</span>;
 }
 
 /** What is wrong with a source, and what to do. */
 export function SourceTrouble({ source }: { source: LiveSource }) {
   const { problem, status } = source;
-  if (!problem) return status === "online" ? null : <p class="small problem-text">{status === "stalled" ? "It is connected and sends nothing." : "It delivers no frames yet."}</p>;
+  if (!problem) return status === "online" || status === "disabled" ? null : <p class="small problem-text">{status === "stalled" ? "It is connected and sends nothing." : "It delivers no frames yet."}</p>;
   return (
     <p class="small problem-text">
       {sentence(problem.cause)}{problem.remedy && ` ${sentence(problem.remedy)}`} <Time at={problem.since} prefix="Since " />

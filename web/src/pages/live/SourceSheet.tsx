@@ -3,9 +3,10 @@ import { Sheet } from "../../parts/Sheet";
 import { Time } from "../../parts/Time";
 import { score } from "../../format";
 import { link } from "../../router";
+import { Controls } from "./Controls";
 import { Facts, Labels, SourceTrouble, State } from "./Lines";
 import { Frame } from "./Frame";
-import { type LiveLabel, isRule, key, sorted } from "./model";
+import { type LiveLabel, isEnabled, isRule, isSwitchedOff, key, ownOf, sorted } from "./model";
 import type { LiveStore } from "./store";
 
 /** Gates and learnt levels change with each frame, without events. */
@@ -48,6 +49,7 @@ export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: 
         <Frame source={source} picture={picture} whole />
         <div class="spread"><Facts source={source} /><State source={source} /></div>
         <SourceTrouble source={source} />
+        <Controls source={name} enabled={isEnabled(source)} set={source.set ?? []} />
         <Labels state={state} labels={labels} />
         <h3>Why each label is raised or not</h3>
         <ul class="stack small">
@@ -61,6 +63,7 @@ export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: 
               )}{" "}
               <span class="muted number">{levels(label)}</span>{" "}
               <a href={link("alerts", { source: name, label: nameOf(label) })} aria-label={`Alerts of ${nameOf(label)}`}>Alerts</a>
+              {isEnabled(source) && <Controls source={name} label={nameOf(label)} enabled={!isSwitchedOff(label)} set={ownOf(label)} />}
             </li>
           ))}
         </ul>

@@ -119,9 +119,29 @@ export function sorted(labels: readonly LiveLabel[]): LiveLabel[] {
   return [...labels].sort((a, b) => Number(b.raised) - Number(a.raised));
 }
 
+/** Whether a source is switched on. */
+export function isEnabled(source: LiveSource): boolean {
+  return source.status !== "disabled";
+}
+
+/** Whether a label of a source that is switched on is switched off. */
+export function isSwitchedOff(label: LiveLabel): boolean {
+  return label.held_by?.gate === "enabled";
+}
+
+/** What is set for a label itself, and not for its source. */
+export function ownOf(label: LiveLabel): NonNullable<LiveLabel["set"]> {
+  return (label.set ?? []).filter((value) => value.label != null);
+}
+
+/** Until when the alerts of a source are held back. */
+export function snoozedUntil(source: LiveSource): string | undefined {
+  return source.set?.find((value) => value.setting === "snooze")?.until ?? undefined;
+}
+
 /** Whether a source is shown under this filter. */
 export function isShown(source: LiveSource, filter: string): boolean {
   if (filter === "raised") return source.labels.some((label) => label.raised);
-  if (filter === "problems") return source.status !== "online" || source.problem != null;
+  if (filter === "problems") return isEnabled(source) && (source.status !== "online" || source.problem != null);
   return true;
 }
