@@ -29,7 +29,12 @@ pub use preprocess::Backend;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
-use self::{context::ModelContext, files::Graphs, preprocess::Preprocessor, vision::Vision};
+use self::{
+    context::ModelContext,
+    files::{Graphs, Local},
+    preprocess::Preprocessor,
+    vision::Vision,
+};
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{config::Device, engine::Engines, picture::Picture};
 
@@ -53,7 +58,12 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
+        let local = match (engines.server(), engines.needs_graph_files()) {
+            (Some(_), _) => Local::Text,
+            (None, true) => Local::Both,
+            (None, false) => Local::Neither,
+        };
+        let graphs = Graphs::find(files, &options.variant, local)?;
         let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
@@ -117,7 +127,7 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant, false)?;
+        let graphs = Graphs::find(files, &options.variant, Local::Both)?;
         let device = runtime.device(options.execution.device)?;
         graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
     }

@@ -8,7 +8,10 @@ use super::{
     graph::{Graph, GraphInput, unit_rows},
     tokenizer::TokenBatch,
 };
-use crate::{config::Device, engine::Rows};
+use crate::{
+    config::Device,
+    engine::{Rows, remote::VisionContract},
+};
 
 /// The vision graph, or a combined graph whose text half is fed with a short text.
 pub(super) struct Vision {
@@ -23,8 +26,11 @@ pub(super) struct Vision {
 
 impl Vision {
     /// Loads the graph on the named device. For `auto` that is the best device of this machine, or the processor if the
-    /// model does not run on the best device.
+    /// model does not run on the best device. With a model server the graph is there, and the device of this machine is the processor.
     pub(super) fn on_best_device(context: &ModelContext) -> Result<(Self, Device), ModelError> {
+        if let Some(vision) = Self::at_server(context) {
+            return Ok((vision?, Device::Cpu));
+        }
         let wanted = context.options.execution.device;
         let device = context.engines.device(wanted)?;
         match Self::ready(context, device) {
@@ -34,6 +40,18 @@ impl Vision {
             }
             vision => Ok((vision?, device)),
         }
+    }
+
+    /// The graph at the model server; `None`: this machine runs it.
+    fn at_server(context: &ModelContext) -> Option<Result<Self, ModelError>> {
+        let size = context.size;
+        let outputs = context.config.family.image_outputs;
+        let graph = Graph::at_server(&context.engines, &context.files, &VisionContract { size, outputs })?;
+        let vision = |graph: Graph| {
+            let output = graph.output(outputs)?;
+            Ok(Self { graph, output, filler: None, batch: None, size })
+        };
+        Some(graph.and_then(vision))
     }
 
     /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are
