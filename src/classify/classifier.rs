@@ -140,6 +140,14 @@ impl Classifier {
         Ok(Self { model, sets })
     }
 
+    /// Checks whether the model could score a picture now.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`]: no model server answers.
+    pub fn health(&mut self) -> Result<(), ModelError> {
+        self.model.health()
+    }
+
     /// The vectors of some pictures, each of length 1, from one run of the model.
     ///
     /// # Errors

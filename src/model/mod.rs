@@ -18,7 +18,10 @@ mod text;
 mod tokenizer;
 mod vision;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 pub use context::Options;
 pub use error::ModelError;
@@ -36,7 +39,11 @@ use self::{
     vision::Vision,
 };
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
-use crate::{config::Device, engine::Engines, picture::Picture};
+use crate::{
+    config::Device,
+    engine::{Engines, remote},
+    picture::Picture,
+};
 
 /// A loaded model: its vision graph, and everything that its text graph is loaded from.
 pub struct Model {
@@ -67,8 +74,9 @@ impl Model {
         let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
+        let vector = Arc::default();
         let context =
-            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing };
+            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing, vector };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -116,6 +124,19 @@ impl Model {
     /// [`ModelError::Unavailable`] while it could not.
     pub fn health(&mut self) -> Result<(), ModelError> {
         self.vision.graph.health()
+    }
+
+    /// Checks each model server, in the order of the configuration; empty if this machine runs the pictures. An error says why a server
+    /// cannot be used, for people.
+    ///
+    /// # Errors
+    /// The system gives no runtime.
+    pub fn survey_servers(&self) -> io::Result<Vec<Result<(), String>>> {
+        let context = &self.text.0;
+        match context.engines.server() {
+            Some(server) => remote::survey(server, &context.contract()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Loads the vision graph and nothing else: the least that a start can cost. The result frees it when it is dropped.

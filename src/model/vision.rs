@@ -8,10 +8,7 @@ use super::{
     graph::{Graph, GraphInput, unit_rows},
     tokenizer::TokenBatch,
 };
-use crate::{
-    config::Device,
-    engine::{Rows, remote::VisionContract},
-};
+use crate::{config::Device, engine::Rows};
 
 /// The vision graph, or a combined graph whose text half is fed with a short text.
 pub(super) struct Vision {
@@ -44,12 +41,10 @@ impl Vision {
 
     /// The graph at the model server; `None`: this machine runs it.
     fn at_server(context: &ModelContext) -> Option<Result<Self, ModelError>> {
-        let size = context.size;
-        let outputs = context.config.family.image_outputs;
-        let graph = Graph::at_server(&context.engines, &context.files, &VisionContract { size, outputs })?;
+        let graph = Graph::at_server(&context.engines, &context.files, &context.contract())?;
         let vision = |graph: Graph| {
-            let output = graph.output(outputs)?;
-            Ok(Self { graph, output, filler: None, batch: None, size })
+            let output = graph.output(context.config.family.image_outputs)?;
+            Ok(Self { graph, output, filler: None, batch: None, size: context.size })
         };
         Some(graph.and_then(vision))
     }

@@ -1,5 +1,7 @@
 //! What the graph for pictures of a model takes and gives, and whether the graph at a server does the same. Pure.
 
+use std::sync::{Arc, OnceLock};
+
 use super::{
     numbers::Width,
     protocol::{ModelMetadataResponse, TensorMetadata},
@@ -15,6 +17,8 @@ pub struct VisionContract {
     pub size: (u32, u32),
     /// The outputs that hold the embedding, the best first.
     pub outputs: &'static [&'static str],
+    /// The length of the vectors of texts, once it is known: those of pictures must have the same.
+    pub vector: Arc<OnceLock<usize>>,
 }
 
 /// How pictures are sent to one server, and which answer is used.
@@ -56,6 +60,16 @@ impl VisionContract {
                 shape(output)
             )),
             _ => Ok(Terms { pixels, output: name, batch }),
+        }
+    }
+
+    /// Whether vectors of this length suit those of texts. The error says what is different, for people.
+    pub(super) fn agree_on_length(&self, columns: usize) -> Result<(), String> {
+        match self.vector.get() {
+            Some(texts) if *texts != columns => {
+                Err(format!("it gives vectors of {columns} numbers, and those of texts have {texts}"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -113,8 +127,10 @@ fn shape(tensor: &TensorMetadata) -> String {
 mod tests {
     use super::*;
 
-    const CLIP: VisionContract =
-        VisionContract { size: (224, 200), outputs: &["image_embeds", "pooler_output"] };
+    fn clip() -> VisionContract {
+        let outputs = &["image_embeds", "pooler_output"];
+        VisionContract { size: (224, 200), outputs, vector: Arc::default() }
+    }
 
     fn tensor(name: &str, datatype: &str, shape: &[i64]) -> TensorMetadata {
         TensorMetadata { name: name.to_owned(), datatype: datatype.to_owned(), shape: shape.to_vec() }
@@ -122,7 +138,7 @@ mod tests {
 
     fn agree(inputs: &[TensorMetadata], outputs: &[TensorMetadata]) -> Result<Terms, String> {
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        CLIP.agree(&ModelMetadataResponse { inputs, outputs, ..ModelMetadataResponse::default() })
+        clip().agree(&ModelMetadataResponse { inputs, outputs, ..ModelMetadataResponse::default() })
     }
 
     #[test]
@@ -202,5 +218,15 @@ mod tests {
             let error = agree(&inputs, &outputs).unwrap_err();
             assert!(error.starts_with(expected), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn vectors_have_the_length_of_those_of_texts() {
+        let contract = clip();
+        assert_eq!(contract.agree_on_length(768), Ok(()), "it is not known yet");
+        contract.vector.set(512).unwrap();
+        assert_eq!(contract.agree_on_length(512), Ok(()));
+        let error = contract.agree_on_length(768).unwrap_err();
+        assert_eq!(error, "it gives vectors of 768 numbers, and those of texts have 512");
     }
 }

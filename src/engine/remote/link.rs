@@ -99,6 +99,11 @@ impl Link {
         self.columns
     }
 
+    /// The failure of a server whose graph is not the expected one.
+    pub(super) fn unsuitable(&self, difference: &str) -> Failure {
+        self.caller.unsuitable(difference)
+    }
+
     /// The number of pictures in each request, if the graph fixes it.
     pub(super) fn batch(&self) -> Option<usize> {
         self.terms.batch

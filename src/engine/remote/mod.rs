@@ -2,7 +2,7 @@
 //! KServe, MLServer and others speak it. The only home of `tonic` and `prost`.
 //!
 //! `graph` is the engine. `pool` connects to the servers and checks them, `roster` decides which of them is used, and `link` is a
-//! connection to one of them. Preprocessing, texts and scores stay on this machine.
+//! connection to one of them. `survey` is for `stakeout doctor`. Preprocessing, texts and scores stay on this machine.
 
 mod answer;
 mod connect;
@@ -14,6 +14,8 @@ mod numbers;
 mod pool;
 pub mod protocol;
 mod roster;
+mod survey;
 
 pub use contract::VisionContract;
 pub(super) use graph::RemoteGraph;
+pub use survey::survey;

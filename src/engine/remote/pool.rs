@@ -35,8 +35,6 @@ struct State {
     roster: Roster,
     /// The connections of servers that answer.
     links: Vec<Option<Arc<Link>>>,
-    /// The length of a vector, and the server that was the first to give one.
-    columns: Option<(usize, usize)>,
     /// The server that was used last, for the log.
     used: Option<usize>,
 }
@@ -45,7 +43,7 @@ impl Pool {
     pub(super) fn new(settings: Arc<ModelServer>, contract: VisionContract) -> Self {
         let servers = settings.servers.len();
         let links = std::iter::repeat_with(|| None).take(servers).collect();
-        let state = State { roster: Roster::new(servers), links, columns: None, used: None };
+        let state = State { roster: Roster::new(servers), links, used: None };
         Self {
             settings,
             contract,
@@ -97,6 +95,17 @@ impl Pool {
 
     /// The server that is used, and the connection to it.
     pub(super) fn preferred(&self) -> Option<(usize, Arc<Link>)> {
+        loop {
+            let (server, link) = self.first_ready()?;
+            // The vectors of texts may have become known since the server was checked.
+            match self.contract.agree_on_length(link.columns()) {
+                Ok(()) => return Some((server, link)),
+                Err(difference) => self.has_failed(server, link.unsuitable(&difference)),
+            }
+        }
+    }
+
+    fn first_ready(&self) -> Option<(usize, Arc<Link>)> {
         let state = self.lock();
         let server = state.roster.preferred()?;
         Some((server, state.links[server].clone()?))
@@ -130,17 +139,10 @@ impl Pool {
     }
 
     fn is_ready(&self, server: usize, link: Arc<Link>) {
-        let mut state = self.lock();
-        let columns = link.columns();
-        let (expected, first) = *state.columns.get_or_insert((columns, server));
-        if columns != expected {
-            drop(state);
-            let first = &self.settings.servers[first];
-            let why = format!(
-                "it gives vectors of {columns} numbers, and {first} gives vectors of {expected}: it has another model"
-            );
-            return self.has_failed(server, Failure::Unsuitable(why));
+        if let Err(difference) = self.contract.agree_on_length(link.columns()) {
+            return self.has_failed(server, link.unsuitable(&difference));
         }
+        let mut state = self.lock();
         state.links[server] = Some(link);
         state.roster.ready(server, self.now());
         self.log_used(&mut state);
