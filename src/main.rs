@@ -42,7 +42,7 @@ enum Command {
     Search(commands::search::Args),
     /// Watch for words on one source until a time
     WatchFor(commands::watch_for::Args),
-    /// Fetch, list, verify and remove models of the hub
+    /// Fetch, list, verify, serve and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),

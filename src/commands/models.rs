@@ -1,7 +1,8 @@
-//! `stakeout models`: fetches, lists, verifies and removes models of the hub.
+//! `stakeout models`: fetches, lists, verifies, serves and removes models of the hub.
 
 mod agreement;
 mod compare;
+mod serve;
 mod verify;
 
 use std::{io::Write, process::ExitCode};
@@ -47,6 +48,8 @@ enum Command {
     /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
     /// full precision on them
     Verify(verify::Args),
+    /// Write the graph for pictures as a model repository, for a model server such as Triton
+    Serve(serve::Args),
     /// Remove a model from the hub's cache, which other programs use too
     Remove {
         /// A model's name on the hub
@@ -77,6 +80,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         Command::List => list(&mut out),
         Command::Verify(args) => verify::run(&mut out, args),
+        Command::Serve(args) => serve::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
                 writeln!(out, "removed {removed}")?;

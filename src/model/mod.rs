@@ -14,12 +14,14 @@ mod graph;
 pub mod hub;
 pub mod preprocess;
 mod scale;
+mod serving;
 mod text;
 mod tokenizer;
 mod vision;
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -29,6 +31,7 @@ pub use facts::ModelFacts;
 pub use family::{Activation, Logits};
 pub use files::ModelFiles;
 pub use preprocess::Backend;
+pub use serving::ServingError;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
@@ -137,6 +140,21 @@ impl Model {
             Some(server) => remote::survey(server, &context.contract()),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The number of pictures in a run, if the graph for pictures fixes it.
+    #[must_use]
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.vision.batch()
+    }
+
+    /// Copies the graph for pictures, with its weights, into `folder`, for a model server.
+    ///
+    /// # Errors
+    /// There is no graph for pictures alone, or a file cannot be copied.
+    pub fn copy_vision_graph(&self, folder: &Path) -> Result<(), ServingError> {
+        let context = &self.text.0;
+        serving::copy_vision(&context.files, &context.graphs, folder)
     }
 
     /// Loads the vision graph and nothing else: the least that a start can cost. The result frees it when it is dropped.

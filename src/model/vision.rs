@@ -83,6 +83,11 @@ impl Vision {
         Ok(Self { graph, output, filler, batch, size: context.size })
     }
 
+    /// The number of pictures in a run, where the graph fixes it.
+    pub(super) fn batch(&self) -> Option<usize> {
+        self.batch
+    }
+
     fn run(&mut self, values: &[f32]) -> Result<Rows, ModelError> {
         let (width, height) = self.size;
         let pictures = GraphInput::Pictures { values, width, height };
