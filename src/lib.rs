@@ -89,7 +89,7 @@
 //! | `flate2` | `api/bundle`, `picture`, `web/console` |
 //! | `axum`, `hyper` | `web` |
 //! | `granit_parser` | `yaml` |
-//! | `http`, `prost`, `tonic`, `tonic_prost`, `tower_service` | `engine/remote` |
+//! | `prost`, `tonic`, `tonic_prost`, `tower_service` | `engine/remote` |
 //! | `hyper_util` | `engine/remote/connect`, `web` |
 //! | `landlock`, `seccompiler` | `sandbox` |
 //! | `md5` | `source/kinds/login` |

@@ -33,6 +33,7 @@ mod layers;
 mod mask;
 mod metrics;
 mod model_errors;
+mod model_server;
 mod model_thread;
 mod mqtt_source;
 mod names;
