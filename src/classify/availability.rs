@@ -1,4 +1,4 @@
-//! Whether the engine of the model can be used now: reported by the model's thread, and read by what tells people.
+//! Whether the engine of the model can be used now: reported by the model's thread, and read by the parts that publish it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

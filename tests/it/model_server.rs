@@ -21,7 +21,7 @@ use tonic::Code;
 use crate::{
     common::{
         broker::{Broker, ReceivedMessage, Subscriber, free_port},
-        model_server::{Answer, MODEL, ModelServer, Script, metadata},
+        model_server::{MODEL, ModelServer, Reaction, Script, metadata},
         service::{Home, Service, sample},
         stakeout,
         tls::Tls,
@@ -98,7 +98,7 @@ fn a_server_gives_the_vectors_of_this_machine() {
     let facts = remote.facts();
     assert_eq!((&*facts.graph, facts.engine), (MODEL, format!("the model server {}", server.address())));
 
-    server.change(|script| script.answer = Answer::Numbers);
+    server.change(|script| script.answer = Reaction::Numbers);
     assert!(apart(&embed(&mut remote, &pictures).unwrap(), &expected) < 1e-5, "numbers that are not raw");
 }
 
@@ -217,26 +217,26 @@ fn what_a_server_answers_decides_whether_pictures_wait() {
     // The answer; the error for one picture and for several, as their begin.
     for (answer, one, several) in [
         (
-            Answer::Error(Code::InvalidArgument, "no"),
+            Reaction::Error(Code::InvalidArgument, "no"),
             "the model failed: the model server rejects the pictures: no",
             "the model failed",
         ),
-        (Answer::Error(Code::Internal, "no memory"), "the engine is unavailable", "the model failed"),
+        (Reaction::Error(Code::Internal, "no memory"), "the engine is unavailable", "the model failed"),
         (
-            Answer::Error(Code::Unavailable, "loading"),
+            Reaction::Error(Code::Unavailable, "loading"),
             "the engine is unavailable",
             "the engine is unavailable",
         ),
         (
-            Answer::Error(Code::ResourceExhausted, "queue full"),
+            Reaction::Error(Code::ResourceExhausted, "queue full"),
             "the engine is unavailable",
             "the engine is unavailable",
         ),
-        (Answer::Shape(vec![1, 3]), "the engine is unavailable", "the engine is unavailable"),
-        (Answer::Short, "the engine is unavailable", "the engine is unavailable"),
+        (Reaction::Shape(vec![1, 3]), "the engine is unavailable", "the engine is unavailable"),
+        (Reaction::Short, "the engine is unavailable", "the engine is unavailable"),
     ] {
         for (asked, expected) in [(&pictures[..1], one), (&pictures[..4], several)] {
-            server.change(|script| script.answer = Answer::Vectors);
+            server.change(|script| script.answer = Reaction::Vectors);
             wait_for(&mut model, true);
             // Otherwise the delay before the next check grows.
             embed(&mut model, asked).unwrap();
@@ -246,7 +246,7 @@ fn what_a_server_answers_decides_whether_pictures_wait() {
         }
     }
     // A graph that takes one picture only: the caller tries the pictures one by one.
-    server.change(|script| script.answer = Answer::ErrorForSeveral(Code::Internal, "reshape"));
+    server.change(|script| script.answer = Reaction::ErrorForSeveral(Code::Internal, "reshape"));
     let mut model = load(Settings { in_flight: 1, ..settings(&[&server]) }).unwrap();
     wait_for(&mut model, true);
     assert!(matches!(embed(&mut model, &pictures), Err(ModelError::Run(_))));
@@ -301,7 +301,7 @@ fn a_request_has_a_deadline() {
     // A busy machine may take longer for the first check: it is repeated.
     let mut model = load(Settings { timeout: Duration::from_secs(1), ..settings(&[&server]) }).unwrap();
     wait_for(&mut model, true);
-    server.change(|script| script.answer = Answer::Nothing);
+    server.change(|script| script.answer = Reaction::Nothing);
     let error = embed(&mut model, &pictures()).unwrap_err().to_string();
     assert!(error.contains("no answer within 1 s: check what the server logs, raise `timeout`"), "{error}");
 }
@@ -403,7 +403,7 @@ fn kills() -> usize {
 #[test]
 fn every_picture_is_scored_once_however_often_the_server_is_killed() {
     let (broker, port, kills) = (Broker::start(), free_port(), kills());
-    let mut server = ModelServer::with(Script { answer: Answer::VectorsOf(1), ..Script::default() });
+    let mut server = ModelServer::with(Script { answer: Reaction::VectorsOf(1), ..Script::default() });
     let home = home(&broker, &[&server], &format!("max_batch: 2\nlisten: 127.0.0.1:{port}\n"));
     let mut service = Service::start(&home);
     wait_until_ready(&service, port);
@@ -417,12 +417,12 @@ fn every_picture_is_scored_once_however_often_the_server_is_killed() {
         // At least one more request was answered, and one is in flight.
         wait_until("a request is in flight", || server.held() > 0);
         server.kill();
-        server.change(|script| script.answer = Answer::VectorsOf(kill * 3 + 1));
+        server.change(|script| script.answer = Reaction::VectorsOf(kill * 3 + 1));
         server.restart();
     }
     wait_until("a request is in flight", || server.held() > 0);
     server.kill();
-    server.change(|script| script.answer = Answer::Vectors);
+    server.change(|script| script.answer = Reaction::Vectors);
     server.restart();
     let expected = Some(pictures as f64);
     wait_until("every picture is scored", || value(port, "stakeout_frames_classified_total") == expected);

@@ -30,7 +30,7 @@ struct Server {
     backoff: Backoff,
 }
 
-/// What is known about a server.
+/// The state of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Nothing: it has not been checked.
@@ -60,7 +60,7 @@ impl Roster {
         self.0.iter().position(|server| server.condition == Condition::Ready)
     }
 
-    /// What is known about each server, in the order of the configuration.
+    /// The state of each server, in the order of the configuration.
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.0.iter().map(|server| &server.condition)
     }

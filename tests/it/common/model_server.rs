@@ -46,7 +46,7 @@ pub const MODEL: &str = "bundled-vision";
 
 /// How the server answers a request with pictures. Blank pictures, with which a client tries the server, always have their vectors.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum Reaction {
     /// The vectors.
     Vectors,
     /// The vectors, as numbers that are not raw.
@@ -68,7 +68,7 @@ pub enum Answer {
 /// What the server does.
 #[derive(Debug, Clone)]
 pub struct Script {
-    pub answer: Answer,
+    pub answer: Reaction,
     /// Whether the model is ready.
     pub is_ready: bool,
     /// The token that it requires.
@@ -78,7 +78,7 @@ pub struct Script {
 
 impl Default for Script {
     fn default() -> Self {
-        Self { answer: Answer::Vectors, is_ready: true, token: None, metadata: metadata("FP32", -1) }
+        Self { answer: Reaction::Vectors, is_ready: true, token: None, metadata: metadata("FP32", -1) }
     }
 }
 
@@ -319,10 +319,10 @@ async fn infer(
     let pixels = decode(&input.datatype, &asked.raw_input_contents[0]);
     assert_eq!(pixels.len(), shape.iter().product::<usize>());
     let is_blank = pixels.iter().all(|pixel| *pixel == 0.0);
-    let answer = if is_blank { Answer::Vectors } else { script.answer.clone() };
+    let answer = if is_blank { Reaction::Vectors } else { script.answer.clone() };
     let is_held = match answer {
-        Answer::Nothing => true,
-        Answer::VectorsOf(most) => state.answered.lock().unwrap().len() >= most,
+        Reaction::Nothing => true,
+        Reaction::VectorsOf(most) => state.answered.lock().unwrap().len() >= most,
         _ => false,
     };
     if is_held {
@@ -330,8 +330,8 @@ async fn infer(
         std::future::pending::<()>().await;
     }
     match answer {
-        Answer::Error(code, text) => return Err(Status::new(code, text)),
-        Answer::ErrorForSeveral(code, text) if shape[0] > 1 => return Err(Status::new(code, text)),
+        Reaction::Error(code, text) => return Err(Status::new(code, text)),
+        Reaction::ErrorForSeveral(code, text) if shape[0] > 1 => return Err(Status::new(code, text)),
         _ => {}
     }
     let input = Input { name: "pixel_values", shape: shape.clone(), values: Values::Floats(&pixels) };
@@ -344,14 +344,14 @@ async fn infer(
     };
     let mut raw = encode(&output.datatype, &rows.values);
     match answer {
-        Answer::Shape(shape) => output.shape = shape,
-        Answer::Short => raw.truncate(raw.len() - 4),
+        Reaction::Shape(shape) => output.shape = shape,
+        Reaction::Short => raw.truncate(raw.len() - 4),
         _ => {}
     }
     if !is_blank {
         state.answered.lock().unwrap().push(shape[0]);
     }
-    let is_raw = script.answer != Answer::Numbers || is_blank;
+    let is_raw = script.answer != Reaction::Numbers || is_blank;
     if !is_raw {
         output.contents = Some(TensorContents { fp32_contents: rows.values });
     }
