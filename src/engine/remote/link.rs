@@ -218,7 +218,7 @@ impl Caller {
 /// The value of the header that has the token. It is never shown.
 fn authorization(settings: &ModelServer) -> Result<Option<MetadataValue<Ascii>>, Failure> {
     let Some(token) = &settings.token else { return Ok(None) };
-    let value = MetadataValue::try_from(format!("Bearer {}", token.reveal()));
+    let value = MetadataValue::<Ascii>::try_from(format!("Bearer {}", token.reveal()));
     let mut value = value.map_err(|_| Failure::Unsuitable("the token cannot be sent".to_owned()))?;
     value.set_sensitive(true);
     Ok(Some(value))

@@ -10,8 +10,6 @@ use prost::{Message, bytes::Bytes};
 pub const SERVER_READY: &str = "/inference.GRPCInferenceService/ServerReady";
 /// Whether a model answers requests.
 pub const MODEL_READY: &str = "/inference.GRPCInferenceService/ModelReady";
-/// What the server is.
-pub const SERVER_METADATA: &str = "/inference.GRPCInferenceService/ServerMetadata";
 /// What a model takes and gives.
 pub const MODEL_METADATA: &str = "/inference.GRPCInferenceService/ModelMetadata";
 /// Runs a model.
@@ -43,21 +41,6 @@ pub struct ModelReadyResponse {
     /// Whether it does.
     #[prost(bool, tag = "1")]
     pub ready: bool,
-}
-
-/// The request of [`SERVER_METADATA`].
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct ServerMetadataRequest {}
-
-/// The answer of [`SERVER_METADATA`].
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct ServerMetadataResponse {
-    /// What the server calls itself.
-    #[prost(string, tag = "1")]
-    pub name: String,
-    /// Its version.
-    #[prost(string, tag = "2")]
-    pub version: String,
 }
 
 /// The request of [`MODEL_METADATA`].
