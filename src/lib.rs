@@ -10,8 +10,8 @@
 //!
 //! ```text
 //!  source ──Frame──▶ classify ──Scored──▶ judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT, webhook, command
-//!    ▲ kinds: folder,  ▲ engine: onnx      │ trigger        (disk, first and synchronous)
-//!    │ stream, http,   │ model: families   │
+//!    ▲ kinds: folder,  ▲ engine: onnx or   │ trigger        (disk, first and synchronous)
+//!    │ stream, http,   │ a model server    │
 //!    │ mqtt            │                   └──Observation──▶ observe: bounded, may lose, counted
 //!    │                 │
 //!  config (YAML): one validated, immutable Config. daemon connects the parts.
@@ -65,7 +65,7 @@
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
-//! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
+//! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process, `engine/remote` a model server |
 //! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
@@ -88,8 +88,10 @@
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
 //! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
 //! | `flate2` | `api/bundle`, `picture`, `web/embedded` |
-//! | `axum`, `hyper`, `hyper_util` | `web` |
+//! | `axum`, `hyper` | `web` |
 //! | `granit_parser` | `yaml` |
+//! | `prost`, `tonic`, `tonic_prost`, `tower_service` | `engine/remote` |
+//! | `hyper_util` | `engine/remote/connect`, `web` |
 //! | `landlock`, `seccompiler` | `sandbox` |
 //! | `md5` | `source/kinds/login` |
 //! | `indicatif` | `progress` |
@@ -100,7 +102,7 @@
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
-//! | `tokio_rustls` | `source/kinds/stream/relay`, `web/connections` |
+//! | `tokio_rustls` | `engine/remote/connect`, `source/kinds/stream/relay`, `web/connections` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
 //!
 //! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
@@ -112,6 +114,7 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
+//! | `engine/remote/answer`, `engine/remote/contract`, `engine/remote/failure`, `engine/remote/numbers`, `engine/remote/roster` |
 //! | `config/changes`, `config/controlled`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
@@ -152,6 +155,7 @@
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
 //! | `web` | answers HTTP requests: at `listen`, if it is configured, and at the unix socket of the commands |
 //! | `look-up` | looks up the name of a host, for one exchange with a camera |
+//! | `model-server` | drives the connections to model servers and checks the servers, if the configuration names some |
 //!
 //! Back-pressure exists in three places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
 //! judged. Decoders share a budget of memory ([`picture::Memory`]). Each picture takes a share of it, and returns the share when it
@@ -209,6 +213,10 @@
 //!
 //! A source never ends by a failure: it logs the cause, reports its status and retries. Any other part that ends or panics
 //! ends the process with a non-zero code, and systemd restarts it.
+//!
+//! A model server that is away is no failure: the model's thread waits, and its frames keep their slots. So folders and subscriptions with
+//! QoS 1 wait, live sources skip frames and count them, and neither triggers nor baselines change. [`classify::Availability`] is published
+//! as the problem of the service and of each source.
 //!
 //! The history is the part that may fail without an end: while its disk does not work nothing is remembered, which is counted and logged
 //! once. Nothing waits for it.

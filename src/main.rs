@@ -50,7 +50,7 @@ enum Command {
     Disable(commands::enable::Args),
     /// Set the threshold of a label on one source, or list what is set
     Set(commands::set::Args),
-    /// Fetch, list, verify and remove models of the hub
+    /// Fetch, list, verify, serve and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),

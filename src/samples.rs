@@ -52,6 +52,7 @@ pub(super) fn config() -> Config {
     };
     Config {
         model: ModelRef::Bundled,
+        model_server: None,
         execution: Execution { device: Device::Cpu, ..Execution::default() },
         onnxruntime: None,
         mqtt: Mqtt {

@@ -32,6 +32,8 @@ step tools/test_node_red.py
 step tools/test_home_assistant.py
 step make attacks
 step tools/prove_simulation.sh
+step tools/prove_server.sh
+STAKEOUT="${CARGO_TARGET_DIR:-target}/release/stakeout" step tools/test_model_servers.py
 step cargo build --release --locked --example fill-history
 step npm --prefix web ci --ignore-scripts --no-fund --no-audit
 # A time that a person waits for: it depends on the machine, so it is no part of the gate.

@@ -49,6 +49,7 @@ impl LoadError {
             }
             Self::Labels(LabelError::Sigmoid { set }) => format!("label_sets.{set}.scoring"),
             Self::Model(ModelError::Device(_)) => "device".to_owned(),
+            Self::Model(ModelError::Server(_)) => "model.server".to_owned(),
             Self::Hub(_) | Self::Model(_) | Self::Labels(LabelError::Model(_)) => "model".to_owned(),
         }
     }
@@ -86,8 +87,15 @@ pub fn load_model(config: &Config) -> Result<Model, LoadError> {
     let engines = Engines::load(config)?;
     let options = Options { execution: config.execution, ..found.options() };
     let model = Model::load(engines.clone(), &found.files, &options)?;
-    let (wanted, device) = (config.execution.device, model.device());
-    info!(variant = found.variant(), %device, %wanted, library = engines.name(), "the model is loaded");
+    let (wanted, device, variant, library) =
+        (config.execution.device, model.device(), found.variant(), engines.name());
+    match engines.server() {
+        None => info!(variant, %device, %wanted, library, "the model is loaded"),
+        Some(server) => {
+            let (servers, name) = (server.addresses(), &*server.name);
+            info!(servers, name, library, "the model is loaded: a model server runs the graph for pictures");
+        }
+    }
     Ok(model)
 }
 
@@ -130,6 +138,14 @@ impl Classifier {
     pub fn as_the_pipeline(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
         let sets = labels::encode(sets, model.text(), cache)?;
         Ok(Self { model, sets })
+    }
+
+    /// Checks whether the model could score a picture now.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`]: no model server answers.
+    pub fn health(&mut self) -> Result<(), ModelError> {
+        self.model.health()
     }
 
     /// The vectors of some pictures, each of length 1, from one run of the model.

@@ -2,6 +2,7 @@
 //!
 //! This room knows no thresholds, alerts or brokers, and not where a frame came from.
 
+mod availability;
 mod batch_figures;
 mod classifier;
 mod embed;
@@ -20,6 +21,7 @@ mod watchlist;
 
 use std::sync::Arc;
 
+pub use availability::{Availability, Away};
 pub use batch_figures::BatchFigures;
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::batch_figures::{BatchFigures, RecentBatches};
+use super::{
+    availability::Availability,
+    batch_figures::{BatchFigures, RecentBatches},
+};
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
 /// The start of the times of batches.
@@ -33,6 +36,8 @@ pub struct Progress {
     pub queue: Histogram,
     /// The time that a batch took in the model's thread.
     pub batch: Histogram,
+    /// Whether the engine can be used.
+    pub engine: Availability,
     /// The heartbeat of the model's thread.
     pub pulse: Heartbeat,
     /// The heartbeat of the thread that prepares pictures.

@@ -31,7 +31,6 @@ use super::{
 use crate::{
     backoff::{Backoff, jitter},
     frame::Frame,
-    heartbeat::Heartbeat,
     model::{Model, ModelError},
     prefetch::{Prefetch, Waited},
 };
@@ -203,6 +202,8 @@ impl<'a> Worker<'a> {
                 Waited::Nothing if self.progress.prepare.is_working() => continue,
                 Waited::Nothing => {}
             }
+            // Without frames, nothing else would notice it.
+            self.progress.engine.report(&self.model.health());
             if idle.embed_next(self.model, &self.progress.pulse) == More::Never {
                 self.idle = None;
             }
@@ -258,7 +259,7 @@ impl<'a> Worker<'a> {
             frame.append_to(&mut values, watchlist, self.model.preprocessor());
         }
         let run = |model: &mut Model, values: &[f32]| {
-            embed_when_available(model, values, &self.progress.pulse, scored, self.sleep)
+            embed_when_available(model, values, &self.progress, scored, self.sleep)
         };
         let mut embeddings = embed_each(self.model, &values, self.max_batch, run).into_iter();
         if scored.is_closed() {
@@ -293,22 +294,24 @@ impl<'a> Worker<'a> {
 fn embed_when_available(
     model: &mut Model,
     values: &[f32],
-    pulse: &Heartbeat,
+    progress: &Progress,
     scored: &Sender<Scored>,
     sleep: fn(Duration),
 ) -> Result<Vec<Vec<f32>>, ModelError> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut answer = model.embed_prepared(values);
+    progress.engine.report(&answer);
     while let Err(reason @ ModelError::Unavailable(_)) = &answer
         && !scored.is_closed()
     {
         let delay = backoff.failed(jitter());
         warn!(%reason, ?delay, "the frames wait for the engine");
         sleep(delay);
-        pulse.beat();
+        progress.pulse.beat();
         answer = model.health().and_then(|()| model.embed_prepared(values));
+        progress.engine.report(&answer);
     }
-    pulse.beat();
+    progress.pulse.beat();
     answer
 }
 
@@ -605,7 +608,9 @@ mod tests {
         let sleep = |_| {
             SLEPT.fetch_add(1, Ordering::Relaxed);
         };
-        let answer = embed_when_available(&mut model, &values, &Heartbeat::default(), &sender, sleep);
+        let progress = Progress::default();
+        let answer = embed_when_available(&mut model, &values, &progress, &sender, sleep);
+        assert_eq!(progress.engine.away().map(|away| away.cause), Some("connection refused".to_owned()));
         assert_eq!(answer, Err(ModelError::Unavailable("connection refused".to_owned())));
         assert_eq!(SLEPT.load(Ordering::Relaxed), 0);
     }

@@ -10,11 +10,14 @@ use jiff::Timestamp;
 use super::{DONE, FAILED};
 use crate::{
     api::effective,
-    classify::Classifier,
+    classify::{Classifier, LoadError},
     config::{self, Config, Loaded},
     controls,
     doctor::{self, Finding},
-    model::hub::{self, HubError},
+    model::{
+        ModelError,
+        hub::{self, HubError},
+    },
     mqtt, terminal,
     yaml::error::Problems,
 };
@@ -49,7 +52,7 @@ enum Checked {
     Valid(Box<Loaded>),
     /// The configuration must be corrected.
     Invalid(Problems),
-    /// The configuration may be valid: the broker cannot be reached.
+    /// The configuration may be valid: the broker, or every model server, cannot be reached.
     Unreachable(Problems),
 }
 
@@ -103,6 +106,7 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
 /// Checks what the configuration names: the model, the certificate of `listen`, and the broker.
 fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let (config, places) = (&loaded.config, &loaded.places);
+    let mut away = None;
     let model = match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, missing, .. }) => {
             let state = if missing.is_empty() { "yet" } else { "completely" };
@@ -113,8 +117,18 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
             ));
             None
         }
-        _ => Classifier::load(config).err().map(|error| super::problem(places, &error)),
+        _ => match Classifier::load(config) {
+            // A server rejects the stand-in for a token.
+            Err(LoadError::Model(ModelError::Server(_))) if loaded.unseen => None,
+            Err(error) => Some(super::problem(places, &error)),
+            Ok(_) if loaded.unseen => None,
+            Ok(mut classifier) => {
+                away = classifier.health().err().map(LoadError::from);
+                None
+            }
+        },
     };
+    let away = away.map(|error| places.problem("model.server", error.to_string(), ""));
 
     let certificate = config.listen.as_ref().and_then(|listen| listen.tls.as_ref()?.check().err());
     let certificate = certificate.map(|error| places.problem("listen.tls", error.to_string(), ""));
@@ -122,16 +136,16 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let visit = || runtime.block_on(mqtt::check_connection(&config.mqtt)).err();
     let broker = if loaded.unseen { None } else { visit() };
-    let is_only_unreachable =
-        model.is_none() && certificate.is_none() && broker.as_ref().is_some_and(|why| !why.is_configuration);
+    let is_wrong =
+        model.is_some() || certificate.is_some() || broker.as_ref().is_some_and(|why| why.is_configuration);
     let broker = broker.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "use `--offline` to check neither the model nor the broker")
     });
-    let problems = model.into_iter().chain(certificate).chain(broker).collect::<Vec<_>>();
-    Ok(match (problems.is_empty(), is_only_unreachable) {
+    let problems = model.into_iter().chain(away).chain(certificate).chain(broker).collect::<Vec<_>>();
+    Ok(match (problems.is_empty(), is_wrong) {
         (true, _) => Checked::Valid(Box::new(loaded)),
-        (false, true) => Checked::Unreachable(Problems::new(problems)),
-        (false, false) => Checked::Invalid(Problems::new(problems)),
+        (false, false) => Checked::Unreachable(Problems::new(problems)),
+        (false, true) => Checked::Invalid(Problems::new(problems)),
     })
 }

@@ -1,7 +1,8 @@
-//! `stakeout models`: fetches, lists, verifies and removes models of the hub.
+//! `stakeout models`: fetches, lists, verifies, serves and removes models of the hub.
 
 mod agreement;
 mod compare;
+mod serve;
 mod verify;
 
 use std::{io::Write, process::ExitCode};
@@ -35,6 +36,9 @@ enum Command {
         /// The repository with the ONNX files, if they are in another one that the program does not know
         #[arg(long, value_name = "ID")]
         onnx: Option<String>,
+        /// Fetch only what encodes texts, for use with a model server that has the graph for pictures
+        #[arg(long)]
+        text_only: bool,
         /// The device that the model will run on, which decides the variant `auto` [default: the best of this machine]
         #[arg(long, value_parser = Device::parse, default_value = "auto", hide_default_value = true)]
         device: Device,
@@ -44,6 +48,8 @@ enum Command {
     /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
     /// full precision on them
     Verify(verify::Args),
+    /// Write the graph for pictures as a model repository, for a model server such as Triton
+    Serve(serve::Args),
     /// Remove a model from the hub's cache, which other programs use too
     Remove {
         /// A model's name on the hub
@@ -67,12 +73,14 @@ struct Named {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = terminal::output();
     match &args.command {
-        Command::Pull { model: Named { id, variant }, revision, onnx, device } => {
-            let (onnx, revision) = (onnx.clone(), revision.clone());
-            pull(&mut out, &HubModel { id: id.clone(), onnx, revision, variant: *variant }, *device)
+        Command::Pull { model: Named { id, variant }, revision, onnx, text_only, device } => {
+            let (id, onnx, revision) = (id.clone(), onnx.clone(), revision.clone());
+            let model = HubModel { id, onnx, revision, variant: *variant, text_only: *text_only };
+            pull(&mut out, &model, *device)
         }
         Command::List => list(&mut out),
         Command::Verify(args) => verify::run(&mut out, args),
+        Command::Serve(args) => serve::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
                 writeln!(out, "removed {removed}")?;
@@ -85,6 +93,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCode> {
     let hub = Hub::for_model(&model.id)?;
     let device = match (device, model.variant) {
+        // Texts are encoded on the processor.
+        (Device::Auto, _) if model.text_only => Device::Cpu,
         // The only case that depends on this machine. Without ONNX Runtime it may fetch models for another machine.
         (Device::Auto, Variant::Auto) => {
             Runtime::load(None).ok().and_then(|runtime| runtime.device(device).ok()).unwrap_or(Device::Cpu)
@@ -106,13 +116,10 @@ fn list(out: &mut impl Write) -> Result<ExitCode> {
     }
     for model in models {
         let (size, commit) = (human(model.bytes), &model.commit[..model.commit.len().min(8)]);
-        writeln!(
-            out,
-            "{}  {}  {size}  {commit}  {}",
-            model.id,
-            model.variants.join(","),
-            model.folder.display()
-        )?;
+        let text_only = model.text_only.iter().map(|variant| format!("{variant} (texts only)"));
+        let variants = model.variants.iter().map(ToString::to_string).chain(text_only);
+        let variants = variants.collect::<Vec<_>>().join(",");
+        writeln!(out, "{}  {variants}  {size}  {commit}  {}", model.id, model.folder.display())?;
     }
     Ok(ExitCode::from(DONE))
 }

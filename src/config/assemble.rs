@@ -10,7 +10,8 @@ use super::{
     home_assistant::{self, HomeAssistant},
     http_endpoint::{self, Listen},
     label_sets::{self, LabelSets},
-    model::{self, ModelRef},
+    model::{self, ModelRef, ModelSettings},
+    model_server::ModelServer,
     source_checks,
     sources::{self, Source},
 };
@@ -34,6 +35,8 @@ use crate::{
 pub struct Config {
     /// The model that scores the frames.
     pub model: ModelRef,
+    /// What runs the model's graph for pictures; `None`: this machine.
+    pub model_server: Option<ModelServer>,
     /// How the model is run.
     pub execution: Execution,
     /// The ONNX Runtime shared library, if it is configured.
@@ -114,7 +117,7 @@ pub(super) const FIELDS: &[Field<Config>] = &[
         Form::Either(&[model::FORM, Form::Mapping(&model::TABLE)]),
         "The model: `bundled` is the one inside the program; a folder in the layout of the hub (/models/clip, ./clip); or a hub id \
          (openai/clip-vit-base-patch16), which is downloaded once if it is not in the hub's cache.",
-        |it: &Config| Some(model::shown(&it.model)),
+        |it: &Config| Some(model::shown(&it.model, it.model_server.as_ref())),
     )
     .default("bundled"),
     Field::new(
@@ -256,6 +259,9 @@ pub(super) fn assemble(
     let listen = section.optional(reader, "listen", http_endpoint::read);
     let model = section.read(reader, "model", model::read);
     let execution = device::read(reader, &section);
+    if model.as_ref().is_some_and(|model| model.server.is_some()) {
+        device::of_no_use(reader, &section);
+    }
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
     let memory = section.read(reader, "memory", Reader::size);
     let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &ON_OFF));
@@ -266,8 +272,10 @@ pub(super) fn assemble(
         source_checks::check_state_dir(reader, &sources, state_dir);
     }
     // Everything is read: now a mistake may end it.
+    let ModelSettings { model, server: model_server } = model?;
     let config = Config {
-        model: model?,
+        model,
+        model_server,
         execution: execution?,
         onnxruntime: onnxruntime?,
         mqtt: mqtt?,

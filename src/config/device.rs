@@ -193,6 +193,20 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Exe
     Some(Execution { device: device?, threads: threads?, max_batch: max_batch?, gpu_memory: gpu_memory? })
 }
 
+/// Reports keys that have no effect beside a model server: it runs the pictures, and this machine encodes texts on its processor.
+pub(super) fn of_no_use(reader: &mut Reader<'_>, section: &Section<'_>) {
+    for at in ["device", "gpu_memory"].into_iter().filter_map(|key| section.get(key)) {
+        // `auto` and `cpu` are true: texts are encoded on the processor.
+        if at.name == "device" && ["auto", "cpu"].contains(&at.typed().to_lowercase().as_str()) {
+            continue;
+        }
+        let message =
+            format!("`{}` has no effect: the server of `model` runs the graph for pictures", at.name);
+        let remedy = format!("remove `{}`, or remove `server` from `model`", at.name);
+        reader.problem(at.key, message, remedy);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Device::*, OpenVino as Ov, *};

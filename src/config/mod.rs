@@ -21,6 +21,7 @@ pub mod main_file;
 mod masked;
 mod masks;
 mod model;
+mod model_server;
 pub mod plan;
 mod publishable;
 mod reference_page;
@@ -48,6 +49,7 @@ pub use self::{
     load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, state_dir},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
+    model_server::{ModelServer, ServerAddress, usual_name},
     publishable::publishable,
     reference_page::markdown as reference_page,
     schema::schema,

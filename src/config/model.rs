@@ -4,11 +4,18 @@ use std::{borrow::Cow, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::device::Device;
-use crate::yaml::{
-    fields::{Field, Form, Table, explain, specs, word_of, words},
-    names,
-    reader::{Reader, Setting},
+use super::{
+    device::Device,
+    model_server::{self, ModelServer},
+};
+use crate::{
+    policy::{broker::set, tls},
+    yaml::{
+        fields::{Field, Form, Table, explain, specs, word_of, words},
+        names,
+        reader::{Reader, Setting},
+        value::duration_text,
+    },
 };
 
 /// A model.
@@ -33,6 +40,17 @@ pub struct HubModel {
     pub revision: Option<String>,
     /// The precision of its graphs.
     pub variant: Variant,
+    /// Whether only the files for texts are needed, because a model server runs the pictures.
+    pub text_only: bool,
+}
+
+/// The section `model`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ModelSettings {
+    /// The model.
+    pub model: ModelRef,
+    /// What runs its graph for pictures; `None`: this machine.
+    pub server: Option<ModelServer>,
 }
 
 /// The precision of a model's graphs, as the hub names it.
@@ -110,7 +128,7 @@ impl HubModel {
     /// The newest revision of a model in the best available variant.
     #[must_use]
     pub fn named(id: &str) -> Self {
-        Self { id: id.to_owned(), onnx: None, revision: None, variant: Variant::Auto }
+        Self { id: id.to_owned(), onnx: None, revision: None, variant: Variant::Auto, text_only: false }
     }
 
     /// The command that fetches this model for a device, as it was asked for: with its variant, revision and repository.
@@ -129,6 +147,9 @@ impl HubModel {
         }
         if let Some(onnx) = &self.onnx {
             option("onnx", onnx);
+        }
+        if self.text_only {
+            command += " --text-only";
         }
         command
     }
@@ -160,62 +181,114 @@ impl ModelRef {
 }
 
 /// The keys of `model`.
-const FIELDS: &[Field<ModelRef>] = &[
-    Field::new("id", FORM, "A hub id, a folder, or `bundled`.", |it: &ModelRef| Some(json!(it.name())))
-        .required()
-        .example("org/name"),
+const FIELDS: &[Field<ModelSettings>] = &[
+    Field::new("id", FORM, "A hub id, a folder, or `bundled`.", |it: &ModelSettings| {
+        Some(json!(it.model.name()))
+    })
+    .required()
+    .example("org/name"),
     Field::new(
         "onnx",
         HUB_ID,
         "The repository with the ONNX files, if it is another one.",
-        |it: &ModelRef| it.hub().map(|hub| json!(hub.onnx)),
+        |it: &ModelSettings| it.model.hub().map(|hub| json!(hub.onnx)),
     )
     .example("org/name-onnx"),
     Field::new(
         "revision",
         Form::like("a branch, a tag or a commit"),
         "A branch, a tag or a commit of the repository with the ONNX files.",
-        |it: &ModelRef| it.hub().map(|hub| json!(hub.revision.as_deref().unwrap_or("main"))),
+        |it: &ModelSettings| it.model.hub().map(|hub| json!(hub.revision.as_deref().unwrap_or("main"))),
     )
     .default("main"),
     Field::new(
         "variant",
         Form::Words(&words(&Variant::WORDS)),
         "The precision of the graphs. auto: fp16 on a GPU, otherwise fp32.",
-        |it: &ModelRef| it.hub().map(|hub| json!(word_of(&Variant::WORDS, &hub.variant))),
+        |it: &ModelSettings| it.model.hub().map(|hub| json!(word_of(&Variant::WORDS, &hub.variant))),
     )
     .default("auto"),
+    Field::new(
+        "server",
+        model_server::ADDRESSES,
+        "The grpc:// or grpcs:// (TLS) address of a model server that runs the graph for pictures, instead of this machine: one that \
+         speaks the Open Inference Protocol, such as Triton, OpenVINO Model Server, KServe or MLServer. Of several, the first one that \
+         works is used. Texts are encoded on this machine.",
+        |it: &ModelSettings| it.server.as_ref().map(model_server::servers_shown),
+    )
+    .default_is("this machine runs the model")
+    .example("[grpc://gpu-1:8001, grpc://gpu-2:8001]"),
+    Field::new(
+        "name",
+        model_server::NAME,
+        "The name of the graph for pictures at the model server.",
+        |it: &ModelSettings| it.server.as_ref().map(|server| json!(server.name)),
+    )
+    .default_is("the last part of `id`, and -vision")
+    .example("clip-vision"),
+    Field::new(
+        "token",
+        Form::Text,
+        "Sent to the model server as `Authorization: Bearer ...`.",
+        |it: &ModelSettings| it.server.as_ref().map(|server| set(&server.token)),
+    )
+    .example("${credential:model-token}"),
+    Field::new(
+        "timeout",
+        model_server::TIMEOUT,
+        "The longest that one request to the model server may take.",
+        |it: &ModelSettings| it.server.as_ref().map(|server| json!(duration_text(server.timeout))),
+    )
+    .default("10s"),
+    Field::new(
+        "in_flight",
+        model_server::IN_FLIGHT,
+        "The most requests to the model server at a time. A batch is divided among them.",
+        |it: &ModelSettings| it.server.as_ref().map(|server| json!(server.in_flight)),
+    )
+    .default("4"),
+    Field::new("tls", Form::Mapping(&tls::MODEL), tls::DOC, |it: &ModelSettings| {
+        it.server.as_ref().and_then(model_server::tls_shown)
+    }),
 ];
 pub(super) const TABLE: Table = Table { title: "model", fields: || specs(FIELDS) };
 pub(super) const FORM: Form = Form::like("`bundled`, a folder or a hub id");
 const HUB_ID: Form = Form::like("a hub id");
 
 /// The model, for `check --explain`.
-pub(super) fn shown(model: &ModelRef) -> Value {
-    match model {
-        ModelRef::Hub(_) => explain(FIELDS, model).into(),
-        other => json!(other.name()),
+pub(super) fn shown(model: &ModelRef, server: Option<&ModelServer>) -> Value {
+    match (model, server) {
+        (ModelRef::Bundled | ModelRef::Folder(..), None) => json!(model.name()),
+        (model, server) => {
+            explain(FIELDS, &ModelSettings { model: model.clone(), server: server.cloned() }).into()
+        }
     }
 }
 
 /// Reads the short or the long form.
-pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelSettings> {
     if !at.is_mapping() {
-        return short(reader, at);
+        return short(reader, at).map(|model| ModelSettings { model, server: None });
     }
     let section = reader.section(at, &TABLE)?;
     let model = section.read(reader, "id", short);
     let onnx = section.optional(reader, "onnx", |reader, at| reader.parsed(at, hub_id));
     let typed_revision = section.optional(reader, "revision", |reader, at| reader.parsed(at, revision));
     let variant = section.read(reader, "variant", |reader, at| reader.word(at, &Variant::WORDS));
+    let server = model_server::read(reader, &section, model.as_ref().map(ModelRef::name).as_deref());
     let (model, onnx, revision, variant) = (model?, onnx?, typed_revision?, variant?);
+    let server = server?;
+    let text_only = server.is_some();
     let message = match model {
-        ModelRef::Hub(model) => return Some(ModelRef::Hub(HubModel { onnx, revision, variant, ..model })),
+        ModelRef::Hub(model) => {
+            let model = ModelRef::Hub(HubModel { onnx, revision, variant, text_only, ..model });
+            return Some(ModelSettings { model, server });
+        }
         ModelRef::Folder(path, _) if onnx.is_none() && revision.is_none() => {
-            return Some(ModelRef::Folder(path, variant));
+            return Some(ModelSettings { model: ModelRef::Folder(path, variant), server });
         }
         ModelRef::Bundled if onnx.is_none() && revision.is_none() && variant == Variant::Auto => {
-            return Some(model);
+            return Some(ModelSettings { model, server });
         }
         ModelRef::Folder(..) => "a folder has no `onnx` and no `revision`",
         ModelRef::Bundled => "the bundled model has no `onnx`, no `revision` and no `variant`",
@@ -287,10 +360,12 @@ mod tests {
         assert_eq!(plain.pull_command(Device::Auto), "stakeout models pull a/b");
         assert_eq!(plain.pull_command(Device::Cpu), "stakeout models pull a/b --device cpu");
         let (onnx, revision) = (Some("c/d".to_owned()), Some("refs/pr/3".to_owned()));
-        let whole = HubModel { onnx, revision, variant: Variant::Named("int8"), ..plain };
+        let whole = HubModel { onnx, revision, variant: Variant::Named("int8"), ..plain.clone() };
         assert_eq!(
             whole.pull_command(Device::Cuda(0)),
             "stakeout models pull a/b --variant int8 --revision refs/pr/3 --onnx c/d"
         );
+        let text_only = HubModel { text_only: true, ..plain };
+        assert_eq!(text_only.pull_command(Device::Auto), "stakeout models pull a/b --text-only");
     }
 }

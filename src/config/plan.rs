@@ -57,6 +57,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
     let (running, new) = (running.clone(), new.clone());
     Config {
         model: running.model,
+        model_server: running.model_server,
         execution: running.execution,
         onnxruntime: running.onnxruntime,
         mqtt: running.mqtt,
@@ -81,7 +82,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
 fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let (before, after) = (running.execution, new.execution);
     let changed = [
-        ("model", running.model != new.model),
+        ("model", running.model != new.model || running.model_server != new.model_server),
         ("device", before.device != after.device),
         ("threads", before.threads != after.threads),
         ("max_batch", before.max_batch != after.max_batch),

@@ -77,6 +77,7 @@ fn absent_keys_have_the_documented_defaults() {
     let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
     let expected = Config {
         model: ModelRef::Bundled,
+        model_server: None,
         execution: Execution::default(),
         onnxruntime: None,
         mqtt: Mqtt {
@@ -608,6 +609,31 @@ fn a_model_has_a_long_form() {
         assert_eq!(load_text(&format!("model: {typed}\n{SMALL}")).model, expected, "{typed}");
     }
     assert_eq!([Variant::parse("auto"), Variant::parse("fp61")], [Some(Variant::Auto), None]);
+}
+
+#[test]
+fn a_model_has_a_server() {
+    let server = |typed: &str| load_text(&format!("model: {typed}\n{SMALL}")).model_server.unwrap();
+    let usual = server("{ id: openai/clip-vit-base-patch16, server: grpc://gpu-1:8001 }");
+    assert_eq!(
+        (&*usual.name, usual.in_flight, usual.timeout),
+        ("clip-vit-base-patch16-vision", 4, Duration::from_secs(10))
+    );
+    assert_eq!(
+        (usual.addresses().as_str(), usual.token, usual.tls),
+        ("grpc://gpu-1:8001", None, Trust::System)
+    );
+    let whole = server(
+        "{ id: bundled, server: [grpcs://a:1, grpc://b:2], name: clip, token: abc, timeout: 5s, in_flight: 8, \
+         tls: { verify: false } }",
+    );
+    assert_eq!((&*whole.name, whole.in_flight, whole.timeout), ("clip", 8, Duration::from_secs(5)));
+    assert_eq!((whole.addresses().as_str(), &whole.tls), ("grpcs://a:1, grpc://b:2", &Trust::Unverified));
+    assert_eq!(whole.token.unwrap().reveal(), "abc");
+
+    let hub = load_text(&format!("model: {{ id: org/name, server: grpc://a:1 }}\n{SMALL}")).model;
+    assert_eq!(hub, ModelRef::Hub(HubModel { text_only: true, ..HubModel::named("org/name") }));
+    assert_eq!(load_text(&format!("model: {{ id: org/name }}\n{SMALL}")).model_server, None);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The delivery of alerts: the outbox, the publisher, and the sinks besides the broker.
+//! The delivery of alerts: the outbox, the publisher, and the sinks besides the broker. What is wrong with the state folder and with the
+//! engine of the model is published from here, too.
 //!
 //! Each runs as a task of its own. A slow one delays neither the others nor the judge.
 
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
+    sync::watch,
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
@@ -24,7 +26,9 @@ use crate::{
         sinks::SinkWorker,
     },
     blocking,
+    classify::Away,
     config::Config,
+    observe::metrics::problem_of_engine,
     source::Problem,
     state_file::{self, Report},
     tls::Trust,
@@ -60,6 +64,7 @@ impl Delivery {
         outbox: &Arc<Outbox>,
         publisher: Publisher,
         board: &Board,
+        engine: watch::Receiver<Option<Away>>,
         grace: Duration,
     ) -> Self {
         warn_unverified(config);
@@ -71,7 +76,7 @@ impl Delivery {
             tasks.spawn(sink.run(Arc::clone(outbox), stop.clone(), grace));
         }
         let topics = Topics::new(&config.mqtt.prefix);
-        let mut status = StorageStatus { topics, board: board.clone(), problem: None };
+        let mut status = ServiceStatus { topics, board: board.clone(), engine, storage: None };
         // Like everything else on the board it is there before the first connection.
         status.publish(&outbox.status().borrow(), &Report::default());
         tasks.spawn(maintain(Arc::clone(outbox), status, config.state_dir.clone(), stop.clone()));
@@ -113,6 +118,12 @@ fn warn_unverified(config: &Config) {
     if webhook.is_some_and(|webhook| webhook.address.is_tls() && webhook.tls == Trust::Unverified) {
         tracing::warn!("{}", unverified("the webhook"));
     }
+    if let Some(server) = &config.model_server
+        && server.tls == Trust::Unverified
+        && server.servers.iter().any(|server| server.tls)
+    {
+        tracing::warn!("{}", unverified("the model server"));
+    }
 }
 
 /// The warning about a server whose certificate is not checked.
@@ -126,7 +137,7 @@ pub(super) fn unverified(what: &str) -> String {
 /// Lets the outbox and the other state files use the disk again after a failure, and publishes their status.
 async fn maintain(
     outbox: Arc<Outbox>,
-    mut published: StorageStatus,
+    mut published: ServiceStatus,
     state_dir: PathBuf,
     stop: CancellationToken,
 ) {
@@ -136,6 +147,7 @@ async fn maintain(
         tokio::select! {
             biased;
             _ = status.changed() => {}
+            Ok(()) = published.engine.changed() => {}
             () = sleep(MAINTENANCE) => {
                 let (outbox, state_dir) = (Arc::clone(&outbox), state_dir.clone());
                 // It panics only if the outbox does, which ends the judge, too.
@@ -154,21 +166,37 @@ fn tend(outbox: &Outbox, state_dir: &Path) -> Report {
     report
 }
 
-/// Publishes whether alerts and other state are on disk, and if they are not, why.
-struct StorageStatus {
+/// Publishes what is wrong with the service: whether alerts and other state are on disk, and whether the model can be used.
+struct ServiceStatus {
     topics: Topics,
     board: Board,
-    problem: Option<Problem>,
+    engine: watch::Receiver<Option<Away>>,
+    /// What is wrong with the state folder.
+    storage: Option<Problem>,
 }
 
-impl StorageStatus {
+impl ServiceStatus {
     fn publish(&mut self, status: &outbox::Status, files: &Report) {
         let cause = cause(status, files);
-        self.problem =
-            cause.map(|cause| Problem::after(self.problem.as_ref(), &cause, REMEDY, jiff::Timestamp::now()));
-        let problem = self.problem.as_ref().map_or(String::new(), Problem::to_json);
+        self.storage =
+            cause.map(|cause| Problem::after(self.storage.as_ref(), &cause, REMEDY, jiff::Timestamp::now()));
+        let engine = self.engine.borrow_and_update().as_ref().map(problem_of_engine);
+        let problem = together(self.storage.clone(), engine);
+        let problem = problem.as_ref().map_or(String::new(), Problem::to_json);
         self.board.set(&self.topics.service_problem(), &problem);
         self.board.set(&self.topics.outbox_status(), &status.to_json());
+    }
+}
+
+/// Both problems as one, which has the remedy of the first: alerts that are lost with the disk are worse than frames that wait.
+fn together(storage: Option<Problem>, engine: Option<Problem>) -> Option<Problem> {
+    match (storage, engine) {
+        (Some(storage), Some(engine)) => Some(Problem {
+            cause: format!("{}; {}", storage.cause, engine.cause),
+            since: storage.since.min(engine.since),
+            remedy: storage.remedy,
+        }),
+        (storage, engine) => storage.or(engine),
     }
 }
 
@@ -201,5 +229,20 @@ mod tests {
             cause(&unknown, &files).unwrap(),
             "it is unknown whether alerts are on disk: denied; /state/names.json cannot be written: denied"
         );
+    }
+
+    #[test]
+    fn two_problems_are_published_as_one() {
+        let problem = |cause: &str, second, remedy| Problem {
+            cause: cause.to_owned(),
+            since: jiff::Timestamp::from_second(second).unwrap(),
+            remedy,
+        };
+        let (disk, server) = (problem("disk full", 9, "free space"), problem("refused", 7, "start it"));
+        assert_eq!(together(None, None), None);
+        assert_eq!(together(Some(disk.clone()), None), Some(disk.clone()));
+        assert_eq!(together(None, Some(server.clone())), Some(server.clone()));
+        let both = together(Some(disk), Some(server)).unwrap();
+        assert_eq!(both, problem("disk full; refused", 7, "free space"));
     }
 }

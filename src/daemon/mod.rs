@@ -194,7 +194,8 @@ impl Service {
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history.clone());
-        let delivery = Delivery::start(config, &outbox, publisher, &broker.board, grace);
+        let engine = metrics.model.engine.subscribe();
+        let delivery = Delivery::start(config, &outbox, publisher, &broker.board, engine, grace);
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
         if let Some(every) = config.mqtt.connection.heartbeat {

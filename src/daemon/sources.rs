@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     alert::{Topics, board::Board},
+    classify::Away,
     config::{self, Config, plan::Plan},
     frame::Frame,
-    observe::metrics::{RunningSource, ServiceMetrics},
+    observe::metrics::{RunningSource, ServiceMetrics, problem_of_engine},
     source::{self, Appeared, Counts, Decoders},
     tls::Trust,
 };
@@ -252,7 +253,8 @@ impl Sources {
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(info).await });
         let (status_topics, topics) = watch::channel(vec![topics]);
-        let ended = tokio::spawn(publish_status(statuses, problems, topics, self.board.clone()));
+        let engine = self.metrics.model.engine.subscribe();
+        let ended = tokio::spawn(publish_status(statuses, problems, engine, topics, self.board.clone()));
         self.running.push(Running { name, thread, counts, stop, status_topics, ended });
         Ok(begun)
     }
@@ -295,10 +297,12 @@ async fn publish_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, to
     }
 }
 
-/// Publishes the status of a source and its problem at `topics`, until the source has ended.
+/// Publishes the status of a source and its problem at `topics`, until the source has ended. A source without a problem of its own has
+/// that of the engine, if there is one: its frames are not scored.
 async fn publish_status(
     mut statuses: watch::Receiver<source::Status>,
     mut problems: watch::Receiver<Option<source::Problem>>,
+    mut engine: watch::Receiver<Option<Away>>,
     mut topics: watch::Receiver<Vec<SourceTopics>>,
     board: Board,
 ) {
@@ -314,10 +318,12 @@ async fn publish_status(
         tokio::select! {
             changed = statuses.changed() => if changed.is_err() { break },
             Ok(()) = problems.changed() => {}
+            Ok(()) = engine.changed() => {}
             // The sender is dropped when the source is joined, which is after its end.
             Ok(()) = topics.changed() => {}
         }
-        let problem = in_words(&problems.borrow_and_update());
+        let of_engine = engine.borrow_and_update().as_ref().map(problem_of_engine);
+        let problem = in_words(&problems.borrow_and_update().clone().or(of_engine));
         let now = Some((*statuses.borrow_and_update(), problem));
         let topics = topics.borrow_and_update();
         if before != now {

@@ -61,6 +61,11 @@ impl Finding {
         Self::failed(what, message, remedy)
     }
 
+    /// The same finding, about something that works nevertheless.
+    pub(super) fn as_note(self) -> Self {
+        Self { state: State::Note, ..self }
+    }
+
     /// The lines for people. What servers and files have contributed is escaped.
     #[must_use]
     pub fn lines(&self, style: Style) -> String {

@@ -10,6 +10,7 @@ mod device;
 mod finding;
 mod machine;
 mod secrets;
+mod servers;
 mod service;
 mod sessions;
 mod sources;
@@ -26,7 +27,10 @@ pub use self::{
 use crate::{
     classify::{Classifier, LoadError},
     config::{self, Config, Loaded, ModelRef},
-    model::hub::{self, HubError},
+    model::{
+        ModelError,
+        hub::{self, HubError},
+    },
     mqtt,
     sandbox::{self, Sandbox},
     source::Access,
@@ -57,7 +61,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
     libraries.into_iter().try_for_each(&mut report)?;
     let Some(Loaded { mut config, unseen, .. }) = loaded else { return Ok(()) };
     if can_load {
-        report(model(&config))?;
+        model_findings(&config, unseen)?.into_iter().try_for_each(&mut report)?;
     }
     report(machine::state_dir(&config.state_dir, &rights))?;
     if unseen {
@@ -124,35 +128,44 @@ fn credentials() -> Finding {
     )
 }
 
-/// Checks the model, and the label sets against it.
-fn model(config: &Config) -> Finding {
+/// Checks the model, the label sets against it, and each model server. `unseen`: the token of the servers may be missing.
+fn model_findings(config: &Config, unseen: bool) -> Result<Vec<Finding>> {
     let what = format!("model {}", config.model.name());
-    match hub::find(&config.model, config.execution.device) {
-        Err(HubError::NotCached { missing, .. }) => {
-            let state = if missing.is_empty() { "yet" } else { "completely" };
-            let pull = config.model.pull_command(config.execution.device);
-            Finding::note(
-                what,
-                format!("not on this machine {state}"),
-                format!("`stakeout run` fetches it when it starts, `{pull}` now"),
-            )
-        }
-        _ => match Classifier::load(config) {
-            Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
-            Err(error) => {
-                let otherwise = match (&error, &config.model) {
-                    (LoadError::Labels(_), _) => "`stakeout check` shows the line of the configuration",
-                    (LoadError::Runtime(_), _) => "correct what is reported for ONNX Runtime first",
-                    (_, ModelRef::Bundled) => "install the program again: its own model is damaged",
-                    (_, ModelRef::Folder(..)) => "copy the files of the model again, or name another folder",
-                    (_, ModelRef::Hub(_)) => {
-                        "`stakeout models verify` checks its files, and `stakeout models pull` fetches them again"
-                    }
-                };
-                Finding::of_error(what, &error.to_string(), otherwise)
-            }
-        },
+    if let Err(HubError::NotCached { missing, .. }) = hub::find(&config.model, config.execution.device) {
+        let state = if missing.is_empty() { "yet" } else { "completely" };
+        let pull = config.model.pull_command(config.execution.device);
+        return Ok(vec![Finding::note(
+            what,
+            format!("not on this machine {state}"),
+            format!("`stakeout run` fetches it when it starts, `{pull}` now"),
+        )]);
     }
+    match Classifier::load(config) {
+        Ok(classifier) => {
+            let servers = if unseen { Vec::new() } else { classifier.model().survey_servers()? };
+            let loads = Finding::ok(what, "it loads, and suits the label sets");
+            Ok(std::iter::once(loads).chain(servers::findings(config, servers)).collect())
+        }
+        // The servers reject the stand-in for a token.
+        Err(LoadError::Model(ModelError::Server(_))) if unseen => Ok(Vec::new()),
+        Err(error) => Ok(vec![wrong_model(what, config, &error)]),
+    }
+}
+
+fn wrong_model(what: String, config: &Config, error: &LoadError) -> Finding {
+    let otherwise = match (error, &config.model) {
+        (LoadError::Labels(_), _) => "`stakeout check` shows the line of the configuration",
+        (LoadError::Runtime(_), _) => "correct what is reported for ONNX Runtime first",
+        (LoadError::Model(ModelError::Server(_)), _) => {
+            "serve the graph that `stakeout models serve` writes; see docs/scale-out.md"
+        }
+        (_, ModelRef::Bundled) => "install the program again: its own model is damaged",
+        (_, ModelRef::Folder(..)) => "copy the files of the model again, or name another folder",
+        (_, ModelRef::Hub(_)) => {
+            "`stakeout models verify` checks its files, and `stakeout models pull` fetches them again"
+        }
+    };
+    Finding::of_error(what, &error.to_string(), otherwise)
 }
 
 /// Checks the connection to the broker and, if there is one, whether it keeps sessions.

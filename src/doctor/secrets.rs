@@ -47,7 +47,12 @@ fn on_the_network(config: &Config) -> Vec<Finding> {
     let webhook = webhook.map(|webhook| {
         readable(format!("secret of the webhook {}", webhook.address), "use an address with `https://`")
     });
-    broker.into_iter().chain(sources).chain(webhook).collect()
+    let servers = config.model_server.iter().flat_map(|server| server.readable_tokens());
+    let servers = servers.map(|server| {
+        let remedy = "use an address with `grpcs://`, or a network without other machines";
+        readable(format!("token of the model server {server}"), remedy)
+    });
+    broker.into_iter().chain(sources).chain(webhook).chain(servers).collect()
 }
 
 fn readable(what: String, remedy: &str) -> Finding {

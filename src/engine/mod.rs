@@ -1,24 +1,31 @@
 //! Runs the graphs of a model: tensors in, one row of numbers for each picture or text out.
 //!
-//! [`Engine`] is the seam between the service and what computes. [`onnx`] runs graphs in this process; a model server would
-//! be another module and another variant of [`Engines`]. An engine knows tensors and their names, and nothing of labels,
-//! prompts or preprocessing.
+//! [`Engine`] is the seam between the service and what computes. [`onnx`] runs graphs in this process, and [`remote`] runs the graph
+//! for pictures at a model server. An engine knows tensors and their names, and nothing of labels, prompts or preprocessing.
 
 mod interface;
 pub mod onnx;
+pub mod remote;
+
+use std::sync::Arc;
 
 pub use interface::{
     Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
 };
 
-use self::onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError};
-use crate::config::{Config, Device, Execution};
+use self::{
+    onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError},
+    remote::{RemoteGraph, VisionContract},
+};
+use crate::config::{Config, Device, Execution, ModelServer};
 
 /// Opens graphs.
 #[derive(Debug, Clone)]
 pub enum Engines {
     /// In this process, with ONNX Runtime.
     Onnx(Runtime),
+    /// The graph for pictures at a model server, all others in this process.
+    Server(Runtime, Arc<ModelServer>),
     /// Engines that a unit test scripts.
     #[cfg(test)]
     Fake(fake::FakeEngine),
@@ -30,20 +37,46 @@ impl Engines {
     /// # Errors
     /// ONNX Runtime is missing or cannot be used.
     pub fn load(config: &Config) -> Result<Self, RuntimeError> {
-        Ok(Self::Onnx(Runtime::load(config.onnxruntime.as_deref())?))
+        let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+        Ok(match &config.model_server {
+            None => Self::Onnx(runtime),
+            Some(server) => Self::Server(runtime, Arc::new(server.clone())),
+        })
     }
 
-    /// What runs the graphs, for the log.
+    /// What runs the graphs of this machine, for the log.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Onnx(runtime) => runtime.library(),
+            Self::Onnx(runtime) | Self::Server(runtime, _) => runtime.library(),
             #[cfg(test)]
             Self::Fake(_) => "fake",
         }
     }
 
-    /// Opens a graph on `device`.
+    /// The model server that runs the graph for pictures, if one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&ModelServer> {
+        match self {
+            Self::Server(_, server) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Opens the graph for pictures at the model server; `None`: this machine runs it.
+    ///
+    /// # Errors
+    /// No server has the graph. While no server answers, the graph is open, and a run is [`EngineError::Unavailable`].
+    pub fn open_at_server(&self, contract: &VisionContract) -> Option<Result<Box<dyn Engine>, EngineError>> {
+        match self {
+            Self::Server(_, server) => {
+                Some(RemoteGraph::open(server, contract).map(|graph| -> Box<dyn Engine> { Box::new(graph) }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Opens a graph on `device` of this machine.
     ///
     /// # Errors
     /// The graph is damaged, the device refuses it, or the engine is unavailable.
@@ -54,7 +87,9 @@ impl Engines {
         device: Device,
     ) -> Result<Box<dyn Engine>, EngineError> {
         match self {
-            Self::Onnx(runtime) => Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?)),
+            Self::Onnx(runtime) | Self::Server(runtime, _) => {
+                Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?))
+            }
             #[cfg(test)]
             Self::Fake(engine) => Ok(Box::new(engine.clone())),
         }
@@ -64,16 +99,18 @@ impl Engines {
     #[must_use]
     pub fn providers(&self) -> Vec<&'static str> {
         match self {
-            Self::Onnx(runtime) => runtime.providers(),
+            Self::Onnx(runtime) | Self::Server(runtime, _) => runtime.providers(),
             #[cfg(test)]
             Self::Fake(_) => vec!["CPU"],
         }
     }
 
-    /// A text that changes with what computes: results that are kept on disk depend on it.
+    /// A text that changes with what computes on this machine: results that are kept on disk depend on it.
     pub(crate) fn identity(&self) -> String {
         match self {
-            Self::Onnx(runtime) => format!("{} {}", runtime.library(), runtime.build()),
+            Self::Onnx(runtime) | Self::Server(runtime, _) => {
+                format!("{} {}", runtime.library(), runtime.build())
+            }
             #[cfg(test)]
             Self::Fake(_) => "fake".to_owned(),
         }
@@ -83,19 +120,21 @@ impl Engines {
     #[must_use]
     pub fn needs_graph_files(&self) -> bool {
         match self {
-            Self::Onnx(_) => true,
+            Self::Onnx(_) | Self::Server(..) => true,
             #[cfg(test)]
             Self::Fake(_) => false,
         }
     }
 
-    /// The device for `wanted`; never `auto`.
+    /// The device of this machine for `wanted`; never `auto`.
     ///
     /// # Errors
     /// A device that was named does not work.
     pub fn device(&self, wanted: Device) -> Result<Device, DeviceError> {
         match self {
             Self::Onnx(runtime) => runtime.device(wanted),
+            // Only texts are encoded here.
+            Self::Server(..) => Ok(Device::Cpu),
             #[cfg(test)]
             Self::Fake(_) => Ok(Device::Cpu),
         }

@@ -1,6 +1,6 @@
 //! What the vision graph, the text graph and the scale of one model share: the engine, the files and what they say.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Device, Execution},
-    engine::Engines,
+    engine::{Engines, remote::VisionContract},
 };
 
 /// Raise it with each change of how texts are tokenized and padded, so that results of the old way are not used.
@@ -47,11 +47,19 @@ pub(super) struct ModelContext {
     pub(super) size: (u32, u32),
     /// The file that says how pictures are prepared.
     pub(super) preprocessing: &'static str,
+    /// The length of a text's vector, once it is known.
+    pub(super) vector: Arc<OnceLock<usize>>,
 }
 
 impl ModelContext {
     pub(super) fn open(&self, file: &str, device: Device) -> Result<Graph, ModelError> {
         Graph::open(&self.engines, &self.files, file, &self.options.execution, device)
+    }
+
+    /// What the graph for pictures takes and gives.
+    pub(super) fn contract(&self) -> VisionContract {
+        let vector = Arc::clone(&self.vector);
+        VisionContract { size: self.size, outputs: self.config.family.image_outputs, vector }
     }
 
     pub(super) fn tokenizer(&self) -> Result<&TextTokenizer, ModelError> {

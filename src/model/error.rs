@@ -87,6 +87,9 @@ pub enum ModelError {
         /// The folder.
         place: String,
     },
+    /// No model server has the graph for pictures; what to do is part of the text.
+    #[error("{0}")]
+    Server(String),
     /// The model failed on these inputs; another try would end the same way.
     #[error("the model failed: {0}")]
     Run(String),

@@ -8,13 +8,13 @@ use crate::config::Device;
 pub struct ModelFacts {
     /// Where the files are: a folder, or the binary itself.
     pub place: String,
-    /// The graph for pictures.
+    /// The graph for pictures, or its name at the model server.
     pub graph: String,
-    /// The size of that graph with its weights, in bytes.
+    /// The size of that graph with its weights, in bytes; 0 if a model server has it.
     pub bytes: u64,
-    /// What runs it: the ONNX Runtime library.
+    /// What runs it: the ONNX Runtime library, or model servers.
     pub engine: String,
-    /// The device that runs it; never `auto`.
+    /// The device of this machine that runs graphs; never `auto`.
     pub device: Device,
     /// Why it is this device.
     pub reason: String,
@@ -24,6 +24,17 @@ impl ModelFacts {
     /// The facts of a model that runs on `device`.
     pub(super) fn of(context: &ModelContext, device: Device) -> Self {
         let graph = &context.graphs.vision;
+        if let Some(server) = context.engines.server() {
+            return Self {
+                place: context.files.place(),
+                graph: server.name.clone(),
+                bytes: 0,
+                engine: format!("the model server {}", server.addresses()),
+                device,
+                reason: "the model server runs the graph for pictures, and the processor of this machine encodes texts"
+                    .to_owned(),
+            };
+        }
         Self {
             place: context.files.place(),
             graph: graph.clone(),

@@ -87,14 +87,19 @@ impl ModelFiles {
     /// Whether every file is there that graphs with this suffix need.
     #[must_use]
     pub fn is_complete(&self, suffix: &str) -> bool {
-        Graphs::find(self, suffix, false).is_ok()
+        self.has_graphs(suffix, Local::Both)
+    }
+
+    /// Whether every file is there that this machine needs to run these graphs.
+    pub(super) fn has_graphs(&self, suffix: &str, local: Local) -> bool {
+        Graphs::find(self, suffix, local).is_ok()
     }
 
     /// Whether one of the files holds scale and bias.
     #[must_use]
     pub fn holds_logits(&self, suffix: &str) -> bool {
         self.contains("stakeout.json")
-            || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
+            || Graphs::find(self, suffix, Local::Text).is_ok_and(|graphs| graphs.combined.is_some())
     }
 
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
@@ -319,6 +324,14 @@ const SETTINGS: [&str; 6] = [
 /// The files that every model needs beside its graphs. `processor_config.json` may replace the second one.
 pub(super) const REQUIRED: [&str; 3] = ["config.json", PREPROCESSOR, "tokenizer.json"];
 
+/// Which graphs of a model this machine runs. The others are where the engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Local {
+    Both,
+    Text,
+    Neither,
+}
+
 /// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Graphs {
@@ -338,17 +351,24 @@ impl Graphs {
         Some(Self { vision, text, combined })
     }
 
-    /// The graphs of a variant ("" for full precision). One error lists every missing file. `elsewhere` means that the engine has
-    /// its own copy of the two graphs.
-    pub(super) fn find(files: &ModelFiles, suffix: &str, elsewhere: bool) -> Result<Self, ModelError> {
+    /// The graphs of a variant ("" for full precision). One error lists every missing file.
+    pub(super) fn find(files: &ModelFiles, suffix: &str, local: Local) -> Result<Self, ModelError> {
         const SPLIT: [&str; 2] = ["vision_model", "text_model"];
-        let has = |name: &str| files.contains(name) || elsewhere && SPLIT.iter().any(|it| name.contains(it));
+        let elsewhere = match local {
+            Local::Both => 0,
+            Local::Text => 1,
+            Local::Neither => SPLIT.len(),
+        };
+        let is_elsewhere = |name: &str| SPLIT.iter().take(elsewhere).any(|it| name.contains(it));
+        let has = |name: &str| files.contains(name) || is_elsewhere(name);
         let mut graphs = Self::among(has, suffix);
         let mut missing = files.missing();
         match &mut graphs {
-            Some(_) if elsewhere => {}
+            Some(_) if local == Local::Neither => {}
             Some(graphs) => {
-                missing.extend(files.missing_weights(&graphs.vision)?);
+                if graphs.is_combined() || local == Local::Both {
+                    missing.extend(files.missing_weights(&graphs.vision)?);
+                }
                 if !graphs.is_combined() {
                     missing.extend(files.missing_weights(&graphs.text)?);
                     // It is a source of the scale only.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{error::ModelError, files::ModelFiles, tokenizer::TokenBatch};
 use crate::{
     config::{Device, Execution},
-    engine::{Engine, EngineError, Engines, Input, Rows, Values},
+    engine::{Engine, EngineError, Engines, Input, Rows, Values, remote::VisionContract},
 };
 
 pub(super) struct Graph {
@@ -40,6 +40,21 @@ impl Graph {
             unavailable => unavailable.into(),
         })?;
         Ok(Self { engine, file: file.to_owned(), place: files.place() })
+    }
+
+    /// The graph for pictures at the model server; `None`: this machine runs it.
+    pub(super) fn at_server(
+        engines: &Engines,
+        files: &ModelFiles,
+        contract: &VisionContract,
+    ) -> Option<Result<Self, ModelError>> {
+        let opened = engines.open_at_server(contract)?;
+        let file = engines.server().map_or(String::new(), |server| server.name.clone());
+        Some(match opened {
+            Ok(engine) => Ok(Self { engine, file, place: files.place() }),
+            Err(EngineError::Rejected(reason)) => Err(ModelError::Server(reason)),
+            Err(unavailable) => Err(unavailable.into()),
+        })
     }
 
     /// Checks that the graph has the inputs `needed`, and no input that cannot be filled.

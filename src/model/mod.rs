@@ -14,11 +14,16 @@ mod graph;
 pub mod hub;
 pub mod preprocess;
 mod scale;
+mod serving;
 mod text;
 mod tokenizer;
 mod vision;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 pub use context::Options;
 pub use error::ModelError;
@@ -26,12 +31,22 @@ pub use facts::ModelFacts;
 pub use family::{Activation, Logits};
 pub use files::ModelFiles;
 pub use preprocess::Backend;
+pub use serving::ServingError;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
-use self::{context::ModelContext, files::Graphs, preprocess::Preprocessor, vision::Vision};
+use self::{
+    context::ModelContext,
+    files::{Graphs, Local},
+    preprocess::Preprocessor,
+    vision::Vision,
+};
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
-use crate::{config::Device, engine::Engines, picture::Picture};
+use crate::{
+    config::Device,
+    engine::{Engines, remote},
+    picture::Picture,
+};
 
 /// A loaded model: its vision graph, and everything that its text graph is loaded from.
 pub struct Model {
@@ -53,12 +68,18 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
+        let local = match (engines.server(), engines.needs_graph_files()) {
+            (Some(_), _) => Local::Text,
+            (None, true) => Local::Both,
+            (None, false) => Local::Neither,
+        };
+        let graphs = Graphs::find(files, &options.variant, local)?;
         let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
+        let vector = Arc::default();
         let context =
-            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing };
+            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing, vector };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -108,6 +129,34 @@ impl Model {
         self.vision.graph.health()
     }
 
+    /// Checks each model server, in the order of the configuration; empty if this machine runs the pictures. An error says why a server
+    /// cannot be used, for people.
+    ///
+    /// # Errors
+    /// The system gives no runtime.
+    pub fn survey_servers(&self) -> io::Result<Vec<Result<(), String>>> {
+        let context = &self.text.0;
+        match context.engines.server() {
+            Some(server) => remote::survey(server, &context.contract()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The number of pictures in a run, if the graph for pictures fixes it.
+    #[must_use]
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.vision.batch()
+    }
+
+    /// Copies the graph for pictures, with its weights, into `folder`, for a model server.
+    ///
+    /// # Errors
+    /// There is no graph for pictures alone, or a file cannot be copied.
+    pub fn copy_vision_graph(&self, folder: &Path) -> Result<(), ServingError> {
+        let context = &self.text.0;
+        serving::copy_vision(&context.files, &context.graphs, folder)
+    }
+
     /// Loads the vision graph and nothing else: the least that a start can cost. The result frees it when it is dropped.
     ///
     /// # Errors
@@ -117,7 +166,7 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant, false)?;
+        let graphs = Graphs::find(files, &options.variant, Local::Both)?;
         let device = runtime.device(options.execution.device)?;
         graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
     }

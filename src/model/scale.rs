@@ -36,7 +36,9 @@ pub(super) fn find(context: &ModelContext, vision: &mut Graph) -> Result<Logits,
     let Some(file) = &context.graphs.combined else {
         return context.options.logits.ok_or_else(|| ModelError::Scale { place: context.files.place() });
     };
-    kept_or(kept_at(context, file).as_deref(), || match context.graphs.is_combined() {
+    // With a model server, the loaded graph has pictures only.
+    let is_loaded = context.graphs.is_combined() && context.engines.server().is_none();
+    kept_or(kept_at(context, file).as_deref(), || match is_loaded {
         true => measure(vision, context),
         false => measure(&mut context.open(file, Device::Cpu)?, context),
     })

@@ -47,7 +47,16 @@ impl TextEncoder {
             let [rows] = graph.run(&inputs, [output])?;
             vectors.extend(unit_rows(&rows)?.into_iter().take(1));
         }
+        self.uses(&vectors);
         Ok(vectors)
+    }
+
+    /// The caller uses vectors that were encoded earlier. A model server must give vectors of the same length.
+    pub fn uses(&self, vectors: &[Vec<f32>]) {
+        if let Some(vector) = vectors.first() {
+            // All vectors of a model have the same length.
+            let _ = self.0.vector.set(vector.len());
+        }
     }
 
     /// A hash of everything that a text's vector depends on, except for the text itself.

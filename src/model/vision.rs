@@ -23,8 +23,11 @@ pub(super) struct Vision {
 
 impl Vision {
     /// Loads the graph on the named device. For `auto` that is the best device of this machine, or the processor if the
-    /// model does not run on the best device.
+    /// model does not run on the best device. With a model server the graph is there, and the device of this machine is the processor.
     pub(super) fn on_best_device(context: &ModelContext) -> Result<(Self, Device), ModelError> {
+        if let Some(vision) = Self::at_server(context) {
+            return Ok((vision?, Device::Cpu));
+        }
         let wanted = context.options.execution.device;
         let device = context.engines.device(wanted)?;
         match Self::ready(context, device) {
@@ -34,6 +37,16 @@ impl Vision {
             }
             vision => Ok((vision?, device)),
         }
+    }
+
+    /// The graph at the model server; `None`: this machine runs it.
+    fn at_server(context: &ModelContext) -> Option<Result<Self, ModelError>> {
+        let graph = Graph::at_server(&context.engines, &context.files, &context.contract())?;
+        let vision = |graph: Graph| {
+            let output = graph.output(context.config.family.image_outputs)?;
+            Ok(Self { graph, output, filler: None, batch: None, size: context.size })
+        };
+        Some(graph.and_then(vision))
     }
 
     /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are
@@ -68,6 +81,11 @@ impl Vision {
         };
         let batch = graph.fixed("pixel_values", 0).filter(|batch| *batch > 0);
         Ok(Self { graph, output, filler, batch, size: context.size })
+    }
+
+    /// The number of pictures in a run, where the graph fixes it.
+    pub(super) fn batch(&self) -> Option<usize> {
+        self.batch
     }
 
     fn run(&mut self, values: &[f32]) -> Result<Rows, ModelError> {

@@ -32,6 +32,8 @@ const FIELDS: &[Field<Trust>] = &[
 
 /// The section of a source.
 pub(crate) const SOURCE: Table = Table { title: "sources.NAME.tls", fields: || specs(FIELDS) };
+/// The section of a model server.
+pub(crate) const MODEL: Table = Table { title: "model.tls", fields: || specs(FIELDS) };
 /// The section of the webhook.
 pub(crate) const WEBHOOK: Table = Table { title: "webhook.tls", fields: || specs(FIELDS) };
 

@@ -35,6 +35,7 @@ mod layers;
 mod mask;
 mod metrics;
 mod model_errors;
+mod model_server;
 mod model_thread;
 mod mqtt_source;
 mod names;

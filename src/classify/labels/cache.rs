@@ -60,7 +60,9 @@ impl VectorCache {
         let model = encoder.fingerprint();
         let path = folder.join(format!("{}.vectors", cache::hex(&model[..16])));
         let is_kept = |text: &str| !encoder.tokens(text).is_ok_and(|tokens| tokens.is_cut());
-        through(&path, &model, texts, |missing| encoder.encode(missing), is_kept)
+        let vectors = through(&path, &model, texts, |missing| encoder.encode(missing), is_kept)?;
+        encoder.uses(&vectors);
+        Ok(vectors)
     }
 }
 

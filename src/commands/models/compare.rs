@@ -10,8 +10,9 @@ use super::agreement::{Agreement, PictureAnswer};
 use crate::{
     classify::{Classifier, labels::VectorCache},
     commands::{embed::embed, pictures::Item},
-    config::{Device, Execution},
-    model::{Model, ModelError, Options, Runtime, hub::Found},
+    config::Execution,
+    engine::Engines,
+    model::{Model, ModelError, Options, hub::Found},
     picture::{Limits, MAX_PIXELS},
     policy::LabelSet,
     progress::Counted,
@@ -22,22 +23,26 @@ use crate::{
 pub(super) struct Side {
     pub found: Found,
     pub execution: Execution,
+    pub engines: Engines,
 }
 
 impl Side {
     /// Whether no file of the model is missing.
     pub(super) fn is_complete(&self) -> bool {
-        self.found.files.is_complete(&self.found.suffix)
+        self.engines.server().is_some() || self.found.files.is_complete(&self.found.suffix)
     }
 
-    pub(super) fn load(&self, runtime: &Runtime) -> Result<Model, ModelError> {
+    pub(super) fn load(&self) -> Result<Model, ModelError> {
         let options = Options { execution: self.execution, ..self.found.options() };
-        Model::load(runtime, &self.found.files, &options)
+        Model::load(self.engines.clone(), &self.found.files, &options)
     }
 
-    fn answers(&self, runtime: &Runtime, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
-        let mut model = self.load(runtime)?;
-        let device = model.device();
+    fn answers(&self, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
+        let mut model = self.load()?;
+        let (variant, device) = match self.engines.server() {
+            Some(server) => (server.name.clone(), "a model server".to_owned()),
+            None => (self.found.variant().to_owned(), model.device().to_string()),
+        };
         let grey = vec![0.0; model.preprocessor().tensor_len()];
         // The first run takes longer than the runs after it.
         model.embed_prepared(&grey)?;
@@ -60,14 +65,14 @@ impl Side {
         if pictures.iter().all(Option::is_none) {
             bail!("none of the pictures could be scored");
         }
-        Ok(Answers { variant: self.found.variant().to_owned(), device, pictures, took })
+        Ok(Answers { variant, device, pictures, took })
     }
 }
 
 /// The answers of a model for every picture.
 struct Answers {
     variant: String,
-    device: Device,
+    device: String,
     /// In the order of the pictures; `None` for a picture that could not be scored.
     pictures: Vec<Option<PictureAnswer>>,
     took: Duration,
@@ -94,14 +99,9 @@ impl Comparison {
     ///
     /// # Errors
     /// A model cannot be used, or none of the pictures.
-    pub(super) fn run(
-        runtime: &Runtime,
-        [against, tried]: [Side; 2],
-        sets: Vec<LabelSet>,
-        items: Arc<[Item]>,
-    ) -> Result<Self> {
-        let against = against.answers(runtime, &sets, &items)?;
-        let tried = tried.answers(runtime, &sets, &items)?;
+    pub(super) fn run([against, tried]: [Side; 2], sets: Vec<LabelSet>, items: Arc<[Item]>) -> Result<Self> {
+        let against = against.answers(&sets, &items)?;
+        let tried = tried.answers(&sets, &items)?;
         let agreement = Agreement::between(&against.pictures, &tried.pictures)
             .context("there is no picture that both could score")?;
         Ok(Self { items, sets, against, tried, agreement })
@@ -114,7 +114,7 @@ impl Comparison {
 
     pub(super) fn json(&self, model: &str, agrees: bool) -> serde_json::Value {
         let Self { agreement, items, .. } = self;
-        let side = |side: &Answers| json!({"variant": side.variant, "device": side.device.to_string(), "pictures_a_second": side.speed()});
+        let side = |side: &Answers| json!({"variant": side.variant, "device": side.device, "pictures_a_second": side.speed()});
         let difference = &agreement.difference;
         let (set, label) = self.label(difference.set, difference.label);
         json!({

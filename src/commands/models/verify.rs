@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ use crate::{
         pictures::{self, Item},
     },
     config::{Config, Device, Execution, HubModel, ModelRef, Variant},
+    engine::Engines,
     model::{
         Model, Options, Runtime,
         hub::{self, Found, Hub, Verdict},
@@ -112,12 +114,17 @@ fn verify(out: &mut impl Write, args: &Args, config: Option<Config>) -> Result<E
     let model = of_variant(&model, args.variant, args.revision.as_deref())?;
     let library = args.onnxruntime.clone().or_else(|| config.as_ref()?.onnxruntime.clone());
     let runtime = Runtime::load(library.as_deref())?;
+    let server = config.as_ref().and_then(|config| config.model_server.clone());
+    let engines = match server {
+        Some(server) => Engines::Server(runtime.clone(), Arc::new(server)),
+        None => Engines::from(&runtime),
+    };
     let execution = execution(&args.execution, config.as_ref().map(|config| config.execution));
     if typed.is_empty() {
-        let found = hub::find(&model, runtime.device(execution.device)?)?;
-        return check(out, &found, &model, &runtime, execution);
+        let found = hub::find(&model, engines.device(execution.device)?)?;
+        return check(out, &found, &model, &engines, execution);
     }
-    compare(out, args, config, &model, typed, &runtime, execution)
+    compare(out, args, config, &model, typed, (&runtime, engines), execution)
 }
 
 /// Compares the model with the reference on the pictures.
@@ -127,26 +134,30 @@ fn compare(
     config: Option<Config>,
     model: &ModelRef,
     typed: &[String],
-    runtime: &Runtime,
+    (runtime, engines): (&Runtime, Engines),
     execution: Execution,
 ) -> Result<ExitCode> {
     let sets = match config {
         Some(config) => config.label_sets,
         None => vec![LabelSet::untriggered("the command line", &args.template, &label_names(args)?)],
     };
-    let against = of_variant(model, args.against, args.revision.as_deref())?;
-    let device = runtime.device(execution.device)?;
+    let against = on_this_machine(of_variant(model, args.against, args.revision.as_deref())?);
+    let device = engines.device(execution.device)?;
     let reference = Execution { device: Device::Cpu, gpu_memory: None, ..execution };
     // Both models are found and complete before one runs, which takes long.
     let sides = [
-        Side { found: progress::find_or_pull(&against, Device::Cpu)?, execution: reference },
-        Side { found: progress::find_or_pull(model, device)?, execution },
+        Side {
+            found: progress::find_or_pull(&against, Device::Cpu)?,
+            execution: reference,
+            engines: runtime.into(),
+        },
+        Side { found: progress::find_or_pull(model, device)?, execution, engines },
     ];
     for side in sides.iter().filter(|side| !side.is_complete()) {
         // Fails, and reports what is missing.
-        side.load(runtime)?;
+        side.load()?;
     }
-    let comparison = Comparison::run(runtime, sides, sets, pictures::find(typed).into())?;
+    let comparison = Comparison::run(sides, sets, pictures::find(typed).into())?;
     let agrees = comparison.agrees(args.min_agreement, args.min_cosine);
     match args.format {
         Format::Json => writeln!(out, "{}", comparison.json(&model.name(), agrees))?,
@@ -202,6 +213,14 @@ fn of_variant(model: &ModelRef, variant: Variant, revision: Option<&str>) -> Res
     })
 }
 
+/// The same model with the graph for pictures, which a model server may have otherwise.
+fn on_this_machine(model: ModelRef) -> ModelRef {
+    match model {
+        ModelRef::Hub(model) => ModelRef::Hub(HubModel { text_only: false, ..model }),
+        model => model,
+    }
+}
+
 /// The configured execution, overridden by the options that were typed.
 fn execution(typed: &ExecutionArgs, configured: Option<Execution>) -> Execution {
     let typed = typed.execution();
@@ -222,7 +241,7 @@ fn check(
     out: &mut impl Write,
     found: &Found,
     model: &ModelRef,
-    runtime: &Runtime,
+    engines: &Engines,
     execution: Execution,
 ) -> Result<ExitCode> {
     let mut damaged = Vec::new();
@@ -248,13 +267,13 @@ fn check(
         ));
         return Ok(ExitCode::from(FAILED));
     }
-    writeln!(out, "{}", trial(found, runtime, execution)?)?;
+    writeln!(out, "{}", trial(found, engines, execution)?)?;
     Ok(ExitCode::from(DONE))
 }
 
 /// Loads the model, runs both towers once, and returns the line to print.
-fn trial(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
-    let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
+fn trial(found: &Found, engines: &Engines, execution: Execution) -> Result<String> {
+    let mut model = Model::load(engines.clone(), &found.files, &Options { execution, ..found.options() })?;
     let text =
         model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
     let blank = Picture::of_rgb(64, 64, vec![128; 64 * 64 * 3]);
@@ -266,6 +285,10 @@ fn trial(found: &Found, runtime: &Runtime, execution: Execution) -> Result<Strin
         picture.len()
     );
     let (place, logits) = (found.files.place(), model.logits());
+    let place = match engines.server() {
+        Some(server) => format!("{place} with the model {} at {}", server.name, server.addresses()),
+        None => place,
+    };
     Ok(format!(
         "ok: {place} loads and answers with vectors of {}, scale {:.4}, bias {:.4}",
         text.len(),

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     runtime::Builder,
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -142,7 +143,8 @@ impl Service {
             publisher = publisher.announcing(&announcer, &world.config.state_dir);
         }
         let counts = publisher.counts();
-        let delivery = Delivery::start(&world.config, &outbox, publisher, &board, GRACE);
+        let delivery =
+            Delivery::start(&world.config, &outbox, publisher, &board, watch::channel(None).1, GRACE);
         let webhook = world.profile.webhook.then(|| webhook(world, &outbox));
         let delivery = Some(delivery);
         Ok(Self {

@@ -21,7 +21,7 @@ use crate::{
     model::{
         error::ModelError,
         family::Logits,
-        files::{Graphs, ModelFiles},
+        files::{Graphs, Local, ModelFiles},
     },
 };
 
@@ -80,20 +80,21 @@ impl Repository {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The commit of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a device.
-    /// Otherwise the files that are missing for the best one; empty if nothing of the revision is there.
+    /// The commit of a revision and the suffix of its graphs, if a variant has all that this machine runs. Of several, the best for a
+    /// device. Otherwise the files that are missing for the best one; empty if nothing of the revision is there.
     pub fn complete(
         &self,
         revision: &str,
         variant: Variant,
         device: Device,
+        local: Local,
     ) -> Result<(String, String), String> {
         let commit = self.commit(revision).filter(|commit| self.snapshot(commit).is_dir());
         let commit = commit.ok_or_else(String::new)?;
         let files = ModelFiles::Folder(self.snapshot(&commit));
         let mut first = String::new();
         for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
-            match Graphs::find(&files, &suffix, false) {
+            match Graphs::find(&files, &suffix, local) {
                 Ok(_) => return Ok((commit, suffix)),
                 Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
                 Err(_) => {}

@@ -12,7 +12,7 @@ use crate::{
     config::{Device, HubModel, Variant},
     model::{
         digest::{self, Verdict},
-        files::ModelFiles,
+        files::{Local, ModelFiles},
     },
 };
 
@@ -25,6 +25,8 @@ pub struct Held {
     pub commit: String,
     /// Its complete variants.
     pub variants: Vec<&'static str>,
+    /// Variants without the graph for pictures, for use with a model server.
+    pub text_only: Vec<&'static str>,
     /// The size of all files of this commit in bytes.
     pub bytes: u64,
     /// The folder of the files.
@@ -79,11 +81,14 @@ fn held(repository: &Repository) -> Vec<Held> {
     let of = |commit: String| {
         let folder = repository.snapshot(&commit);
         let files = ModelFiles::Folder(folder.clone());
-        let complete = |name: &&'static str| files.is_complete(&Variant::suffix(name));
-        let variants: Vec<_> = Variant::NAMES.into_iter().filter(complete).collect();
+        let has = |name: &str, local| files.has_graphs(&Variant::suffix(name), local);
+        let with_text = Variant::NAMES.into_iter().filter(|name| has(name, Local::Text));
+        let (variants, text_only): (Vec<_>, Vec<_>) = with_text.partition(|name| has(name, Local::Both));
         let size = |file: &String| fs::metadata(folder.join(file)).map_or(0, |metadata| metadata.len());
         let bytes = cache::files_below(&folder).iter().map(size).sum();
-        (!variants.is_empty()).then(|| Held { id: repository.id.clone(), commit, variants, bytes, folder })
+        let id = repository.id.clone();
+        let is_usable = !variants.is_empty() || !text_only.is_empty();
+        is_usable.then(|| Held { id, commit, variants, text_only, bytes, folder })
     };
     commits.filter_map(|entry| of(entry.file_name().into_string().ok()?)).collect()
 }

@@ -34,7 +34,7 @@ use super::{
     context::Options,
     external_data,
     family::Logits,
-    files::{Graphs, ModelFiles},
+    files::{Graphs, Local, ModelFiles},
     preprocess::Backend,
 };
 use crate::{
@@ -107,9 +107,11 @@ pub fn find_or_pull(
 
 /// A folder, or the binary itself: loading it reports what is missing.
 fn unchecked(files: ModelFiles, variant: Variant, device: Device) -> Found {
-    let mut suffixes = variant.choices(device).into_iter().map(Variant::suffix);
+    let suffixes: Vec<_> = variant.choices(device).into_iter().map(Variant::suffix).collect();
     let first = Variant::suffix(variant.name().unwrap_or("fp32"));
-    let suffix = suffixes.find(|suffix| files.is_complete(suffix)).unwrap_or(first);
+    let with = |local| suffixes.iter().find(|suffix| files.has_graphs(suffix, local)).cloned();
+    // A folder beside a model server may lack the graph for pictures.
+    let suffix = with(Local::Both).or_else(|| with(Local::Text)).unwrap_or(first);
     Found { files, suffix, logits: None }
 }
 
@@ -136,7 +138,7 @@ impl Hub {
         let mut lacks = String::new();
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
-            match repository.complete(revision(model), model.variant, device) {
+            match repository.complete(revision(model), model.variant, device, local(model)) {
                 Ok((commit, suffix)) => {
                     let logits = repository.logits(&commit, &scale_sources(model, &repository));
                     let known = || [&model.id, &id].into_iter().find_map(|id| known_models::logits(id));
@@ -231,8 +233,8 @@ impl Hub {
         Err(error)
     }
 
-    /// The two split graphs if scale and bias are available, which these graphs do not hold; else the combined graph, which
-    /// does.
+    /// The split graphs that this machine runs, if scale and bias are available, which these graphs do not hold; else the combined
+    /// graph, which does.
     fn graph_files(
         &self,
         client: &Client,
@@ -248,7 +250,8 @@ impl Hub {
         let Graphs { vision, text, combined } = graphs;
         let written = listing.files.iter().any(|file| file == "stakeout.json");
         if written || self.learn_logits(client, model, repository, listing, report)? {
-            return Ok(vec![vision, text]);
+            let vision = (!model.text_only).then_some(vision);
+            return Ok(vision.into_iter().chain([text]).collect());
         }
         let combined = combined.ok_or_else(|| HubError::NoScale { id: repository.id.clone() })?;
         Ok(vec![combined])
@@ -315,6 +318,10 @@ fn candidates(model: &HubModel) -> Vec<String> {
         Some(onnx) => vec![onnx.clone()],
         None => std::iter::once(model.id.clone()).chain(known_models::exports(&model.id)).collect(),
     }
+}
+
+fn local(model: &HubModel) -> Local {
+    if model.text_only { Local::Text } else { Local::Both }
 }
 
 fn revision(model: &HubModel) -> &str {

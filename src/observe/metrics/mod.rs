@@ -25,7 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::source_stats::SourceStats;
 pub use self::{
     history::HistoryCounts,
-    state::{DeliveryState, ServicePart, SinkState},
+    state::{DeliveryState, ServicePart, SinkState, problem_of_engine},
     summary::{Summary, Throughput},
 };
 use crate::{
@@ -136,17 +136,18 @@ pub struct RunningSource {
 pub struct SourceState {
     /// Whether it delivers.
     pub status: Status,
-    /// Why it delivers no frames; `None`: it is well.
+    /// Why it delivers no frames, or why they are not scored; `None`: it is well.
     pub problem: Option<Problem>,
     /// The properties of its stream; `None` before the first frame, and without a stream.
     pub stream: Option<StreamInfo>,
 }
 
 impl RunningSource {
-    fn state(&self) -> SourceState {
+    /// The state while `engine` is what is wrong with the model's engine. The source's own problem comes first.
+    fn state(&self, engine: Option<&Problem>) -> SourceState {
         SourceState {
             status: *self.status.borrow(),
-            problem: self.problem.borrow().clone(),
+            problem: self.problem.borrow().clone().or_else(|| engine.cloned()),
             stream: self.counts.stream.borrow().clone(),
         }
     }
@@ -264,7 +265,8 @@ impl ServiceMetrics {
         }
     }
 
-    /// Waits until the broker is connected or away, or the configuration valid or invalid, other than before. For one caller.
+    /// Waits until the broker is connected or away, the engine of the model too, or the configuration valid or invalid, other than
+    /// before. For one caller.
     pub async fn state_changed(&self) {
         let connection = async {
             match self.delivery.get() {
@@ -275,6 +277,7 @@ impl ServiceMetrics {
         tokio::select! {
             () = connection => {}
             () = self.config_changed.notified() => {}
+            () = self.model.engine.changed() => {}
         }
     }
 
@@ -300,7 +303,8 @@ impl ServiceMetrics {
             source.kind.settings().name_pattern()?;
             sources.values().find(|running| running.settings == source.kind)
         });
-        running.map(RunningSource::state)
+        let engine = self.engine_problem();
+        running.map(|running| running.state(engine.as_ref()))
     }
 
     /// The name, the kind and the state of each running source for which `wants` is true; it receives the name and the settings.
@@ -309,9 +313,10 @@ impl ServiceMetrics {
         &self,
         wants: impl Fn(&str, &SourceKind) -> bool,
     ) -> Vec<(String, &'static str, SourceState)> {
+        let engine = self.engine_problem();
         let sources = lock(&self.sources);
         let wanted = sources.iter().filter(|(name, running)| wants(name, &running.settings));
-        wanted.map(|(name, running)| (name.clone(), running.kind, running.state())).collect()
+        wanted.map(|(name, running)| (name.clone(), running.kind, running.state(engine.as_ref()))).collect()
     }
 
     /// What decodes pictures, once it is started.
@@ -405,6 +410,7 @@ impl ServiceMetrics {
             summary.frames.skipped += counts.skipped.values().sum::<u64>();
             summary.frames.failed += counts.failed.values().sum::<u64>();
         }
+        summary.engine_away = self.model.engine.away().is_some();
         summary.connected = self.is_connected();
         if let Some(delivery) = self.delivery.get() {
             summary.alerts.published = delivery.publisher.published.load(Ordering::Relaxed);

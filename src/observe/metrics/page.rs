@@ -45,6 +45,12 @@ fn service(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
     page.gauges("stakeout_build_info", "The version of the service.", version)?;
     let model = [([("model", state.model_name.as_str())], 1_u64)];
     page.gauges("stakeout_model_info", "The model that scores the frames.", model)?;
+    let available = u64::from(state.model.engine.away().is_none());
+    page.gauge(
+        "stakeout_model_available",
+        "1 while the model can score frames, 0 while no model server answers.",
+        available,
+    )?;
     let ready: u64 = state.ready.load(Ordering::Relaxed).into();
     page.gauge("stakeout_ready", "1 while every part is started and frames are watched.", ready)?;
     page.gauge(

@@ -10,9 +10,22 @@ use crate::{
         outbox::{self, Failure},
         publisher,
     },
+    classify::Away,
     heartbeat::PartState,
     model::ModelFacts,
+    source::Problem,
 };
+
+/// What to do when the engine cannot be used.
+const ENGINE_REMEDY: &str =
+    "start the model server, or correct `server` of `model`; `stakeout doctor` checks each server";
+
+/// An engine that cannot be used, as a problem of the service and of each source.
+#[must_use]
+pub fn problem_of_engine(away: &Away) -> Problem {
+    let cause = format!("no frame can be scored: {}", away.cause);
+    Problem::after(None, &cause, ENGINE_REMEDY, away.since)
+}
 
 /// A part of the service that has a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +104,12 @@ impl ServiceMetrics {
     #[must_use]
     pub fn model_facts(&self) -> Option<&ModelFacts> {
         self.model_facts.get()
+    }
+
+    /// What is wrong with the engine of the model; `None`: it can be used.
+    #[must_use]
+    pub fn engine_problem(&self) -> Option<Problem> {
+        self.model.engine.away().as_ref().map(problem_of_engine)
     }
 
     /// The name of the model in the configuration.

@@ -11,6 +11,9 @@ pub struct Summary {
     pub(super) sources: Sources,
     pub(super) frames: Frames,
     pub(super) alerts: Alerts,
+    /// The engine of the model cannot be used.
+    #[serde(skip)]
+    pub(super) engine_away: bool,
     #[serde(skip)]
     pub(super) connected: bool,
     #[serde(skip)]
@@ -66,13 +69,14 @@ impl Summary {
         }
         let waiting = self.alerts.waiting;
         let alerts = if waiting == 1 { "alert waits" } else { "alerts wait" };
+        let engine = if self.engine_away { "; no model server answers, so no frame is scored" } else { "" };
         let broker = if self.connected { "" } else { "; the broker is away" };
         let disk = if self.on_disk { "" } else { "; alerts are not safe on disk" };
         let config = match self.invalid {
             true => "; the configuration is invalid and the previous one is in force: see `stakeout check`",
             false => "",
         };
-        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{broker}{disk}{config}")
+        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{engine}{broker}{disk}{config}")
     }
 
     /// The payload of the topic `stats`.
@@ -116,9 +120,11 @@ mod tests {
             sources: Sources { online: 1, offline: 2, stalled: 1 },
             alerts: Alerts { waiting: 1, ..Alerts::default() },
             invalid: true,
+            engine_away: true,
             ..Summary::default()
         };
-        let expected = "1 source online, 2 offline, 1 stalled; 0.0 frames/s; 1 alert waits; the broker is away; \
+        let expected = "1 source online, 2 offline, 1 stalled; 0.0 frames/s; 1 alert waits; no model server answers, so no frame \
+                        is scored; the broker is away; \
                         alerts are not safe on disk; the configuration is invalid and the previous one is in force: see `stakeout check`";
         assert_eq!(trouble.status_line(0.0), expected);
     }

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod camera;
 pub mod hub;
+pub mod model_server;
 pub mod onnx;
 mod protobuf;
 pub mod proxy;

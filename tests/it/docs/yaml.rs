@@ -19,6 +19,7 @@ const OF_OTHERS: &[(&str, &str)] = &[
     ("scrape_configs", "Prometheus"),
     ("groups", "Prometheus"),
     ("services", "Compose"),
+    ("apiVersion", "Kubernetes"),
 ];
 
 /// The fault of a block, if there is one.
