@@ -51,6 +51,7 @@ pub(super) fn config() -> Config {
     Config {
         model: ModelRef::Bundled,
         execution: Execution { device: Device::Cpu, ..Execution::default() },
+        canary: None,
         onnxruntime: None,
         mqtt: Mqtt {
             host: "localhost".to_owned(),
