@@ -6,10 +6,14 @@
 
 mod interface;
 pub mod onnx;
+pub mod plugins;
+pub mod processor;
+mod supervised;
 
 pub use interface::{
-    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
+    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, ProviderShare, Rows, Values,
 };
+pub use supervised::Supervised;
 
 use self::onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError};
 use crate::config::{Config, Device, Execution};
@@ -56,7 +60,7 @@ impl Engines {
         match self {
             Self::Onnx(runtime) => Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?)),
             #[cfg(test)]
-            Self::Fake(engine) => Ok(Box::new(engine.clone())),
+            Self::Fake(engine) => Ok(Box::new(engine.on(device))),
         }
     }
 
@@ -97,7 +101,7 @@ impl Engines {
         match self {
             Self::Onnx(runtime) => runtime.device(wanted),
             #[cfg(test)]
-            Self::Fake(_) => Ok(Device::Cpu),
+            Self::Fake(engine) => Ok(engine.device),
         }
     }
 }
@@ -123,6 +127,11 @@ pub(crate) mod fake {
         metadata: Metadata,
         /// One number for each picture, from the first number of each picture's tensor.
         answer: Arc<Mutex<Script>>,
+        /// The same on the processor, if the other one is on another device.
+        on_processor: Option<Arc<Mutex<Script>>>,
+        /// The best device.
+        pub(crate) device: Device,
+        placement: Vec<ProviderShare>,
     }
 
     impl FakeEngine {
@@ -134,7 +143,32 @@ pub(crate) mod fake {
                 inputs: vec![InputInfo { name: "pixel_values".to_owned(), shape }],
                 outputs: vec!["image_embeds".to_owned()],
             };
-            Self { metadata, answer: Arc::new(Mutex::new(answer)) }
+            let answer = Arc::new(Mutex::new(answer));
+            Self { metadata, answer, on_processor: None, device: Device::Cpu, placement: Vec::new() }
+        }
+
+        /// An engine whose best device is another one than the processor, on which `answer` answers.
+        pub(crate) fn beside(
+            self,
+            answer: impl FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send + 'static,
+        ) -> Self {
+            let on_processor: Arc<Mutex<Script>> = Arc::new(Mutex::new(answer));
+            Self { on_processor: Some(on_processor), device: Device::WebGpu(0), ..self }
+        }
+
+        /// This provider runs the graph on the best device.
+        pub(crate) fn run_by(self, provider: &str) -> Self {
+            Self { placement: vec![ProviderShare { provider: provider.to_owned(), nodes: 7 }], ..self }
+        }
+
+        /// The engine on a device.
+        pub(super) fn on(&self, device: Device) -> Self {
+            match (device, &self.on_processor) {
+                (Device::Cpu, Some(answer)) => {
+                    Self { answer: Arc::clone(answer), placement: Vec::new(), ..self.clone() }
+                }
+                _ => self.clone(),
+            }
         }
     }
 
@@ -163,6 +197,10 @@ pub(crate) mod fake {
 
         fn health(&mut self) -> Result<(), EngineError> {
             Ok(())
+        }
+
+        fn placement(&self) -> Vec<ProviderShare> {
+            self.placement.clone()
         }
     }
 }
