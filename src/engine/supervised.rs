@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     io,
-    sync::mpsc::{self, RecvTimeoutError, SyncSender, sync_channel},
+    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     thread,
     time::Duration,
 };
@@ -29,7 +29,7 @@ struct Job {
     inputs: Vec<Input<'static>>,
     floats: Vec<Option<Vec<f32>>>,
     outputs: Vec<String>,
-    reply: mpsc::SyncSender<Result<Vec<Rows>, EngineError>>,
+    reply: SyncSender<Result<Vec<Rows>, EngineError>>,
 }
 
 impl Supervised {
@@ -58,11 +58,7 @@ impl Supervised {
 }
 
 impl Job {
-    fn of(
-        inputs: &[Input<'_>],
-        outputs: &[&str],
-        reply: mpsc::SyncSender<Result<Vec<Rows>, EngineError>>,
-    ) -> Self {
+    fn of(inputs: &[Input<'_>], outputs: &[&str], reply: SyncSender<Result<Vec<Rows>, EngineError>>) -> Self {
         let mut job = Self {
             inputs: Vec::with_capacity(inputs.len()),
             floats: Vec::with_capacity(inputs.len()),
@@ -75,7 +71,7 @@ impl Job {
                 Values::Integers(values) => (values.to_vec(), None),
             };
             let values = Values::Integers(Cow::Owned(integers));
-            job.inputs.push(Input { name, shape: shape.clone(), values });
+            job.inputs.push(Input { name: *name, shape: shape.clone(), values });
             job.floats.push(floats);
         }
         job
@@ -124,6 +120,8 @@ impl Engine for Supervised {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::engine::fake::FakeEngine;
 

@@ -99,6 +99,14 @@ struct Table24 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DevicePointer(*const sys::OrtEpDevice);
 
+#[cfg(test)]
+impl DevicePointer {
+    /// A pointer that no library gave.
+    pub(super) fn none() -> Self {
+        Self(ptr::null())
+    }
+}
+
 // SAFETY: the library never changes a device after it has made it, and does not care which thread reads it.
 unsafe impl Send for DevicePointer {}
 // SAFETY: as above.
