@@ -60,6 +60,12 @@ impl Runtime {
         built.chain([Device::Cpu]).map(provider).collect()
     }
 
+    /// Whether a device needs a plugin, because the library was not built with it.
+    #[must_use]
+    pub fn needs_plugin(&self, device: Device) -> bool {
+        !has(device) && plugin::library_of(device).is_some_and(|library| library.is_ok())
+    }
+
     fn find_device(&self, wanted: Device) -> Result<Device, DeviceError> {
         if wanted != Device::Auto {
             return self.try_device(wanted).map(|()| wanted);

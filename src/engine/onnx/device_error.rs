@@ -30,6 +30,17 @@ pub enum DeviceError {
         /// The name of the plugin.
         plugin: &'static str,
     },
+    /// The device has ended the process that tried it, or did not answer.
+    #[error(
+        "the device {device} cannot be used: {how}. Update its plugin or its driver and run `stakeout devices retry`, or set \
+         `device: cpu`"
+    )]
+    Crashed {
+        /// The device.
+        device: Device,
+        /// What the process did.
+        how: String,
+    },
     /// The library was built with this device, and it does not work.
     #[error("the device {device} cannot be used: {reason}. {remedy}, or set `device: cpu`")]
     Unusable {

@@ -17,7 +17,7 @@ use self::{
     verdict::{Answer, Expected, Fault, Figures, Reference},
 };
 use super::{Model, ModelError, preprocess::Preprocessor};
-use crate::{cache, config::Device};
+use crate::{cache, config::Device, picture::Picture};
 
 /// The number of models whose vectors are kept on disk.
 const MOST_KEPT: usize = 32;
@@ -126,7 +126,7 @@ impl Canary {
 }
 
 fn prepare(preprocessor: &Preprocessor) -> Vec<Vec<f32>> {
-    let prepare = |picture: &_| {
+    let prepare = |picture: &Picture| {
         let mut values = Vec::with_capacity(preprocessor.tensor_len());
         preprocessor.append(picture, &mut values);
         values

@@ -202,7 +202,7 @@ fn scores(vector: &[f32], texts: &[Vec<f32>], expected: &Expected) -> Vec<f32> {
             shares.into_iter().map(|share| share / total).collect()
         }
         Activation::Sigmoid => logits.into_iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
-        Activation::Cosine => logits,
+        Activation::Cosine => texts.iter().map(|text| dot(vector, text).clamp(0.0, 1.0)).collect(),
     }
 }
 
@@ -295,10 +295,8 @@ mod tests {
             let (sin, cos) = turned.sin_cos();
             let vectors = vec![Some(vec![0.6 * cos - 0.8 * sin, 0.6 * sin + 0.8 * cos])];
             let answer = Answer { vectors, took: Duration::ZERO, placement: vec![] };
-            for (activation, scale) in
-                [(Activation::Softmax, 10.0), (Activation::Sigmoid, 10.0), (Activation::Cosine, 10.0)]
-            {
-                let logits = Logits { scale, bias: -7.0 };
+            for activation in [Activation::Softmax, Activation::Sigmoid] {
+                let logits = Logits { scale: 10.0, bias: -7.0 };
                 let expected_of_device = Expected { logits, activation, off_processor: false, usual: None };
                 let judged = judge(&reference, &answer, &expected_of_device);
                 assert_eq!(judged.is_ok(), expected, "{activation:?} {turned}: {judged:?}");

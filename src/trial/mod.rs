@@ -1,0 +1,285 @@
+//! Tries devices in a process of their own before the service uses them, and chooses the fastest one that computes right.
+//!
+//! A plugin is code of others that was made for hardware of others. In a process of its own it can crash or hang, and the service
+//! only learns that it did. The outcomes are kept in the state folder: a device that failed is not tried again until its plugin,
+//! the library, the processor or the model changes, or someone asks for it.
+
+mod candidates;
+mod decision;
+mod process;
+mod protocol;
+mod record;
+mod serve;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+pub use candidates::{Candidate, DeviceEntry};
+pub use decision::{Decision, Trial, TrialOutcome};
+pub use process::Program;
+pub use protocol::Measurement;
+pub use record::Record;
+pub use serve::serve;
+
+use self::{
+    process::Ended,
+    protocol::{Answer, Measure, Request, Task},
+    record::RecordFile,
+};
+use crate::{
+    config::{Config, Device, Variant},
+    engine::{
+        onnx::{DeviceError, Runtime},
+        plugins::{self, Installed},
+        processor::Processor,
+    },
+    model::{
+        ModelError,
+        hub::{self, Found},
+    },
+};
+
+/// The time for all trials of one start.
+const BUDGET: Duration = Duration::from_secs(10);
+/// The time for the trial of a device that the configuration names: some plugins compile a model for minutes.
+const BUDGET_OF_NAMED: Duration = Duration::from_secs(300);
+/// The time in which a plugin lists its devices.
+const BUDGET_OF_LIST: Duration = Duration::from_secs(20);
+
+/// How the model of a configuration runs on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The device, its precision and the variant of the graphs. `None`: as the configuration says.
+    pub candidate: Option<Candidate>,
+    /// Why, for people; empty if nothing was chosen.
+    pub reason: String,
+}
+
+impl Choice {
+    /// What the configuration says.
+    fn none() -> Self {
+        Self { candidate: None, reason: String::new() }
+    }
+
+    /// `config` with the choice.
+    #[must_use]
+    pub fn apply(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        if let Some(Candidate { device, precision, variant }) = self.candidate {
+            (config.execution.device, config.execution.precision) = (device, precision);
+            config.model = config.model.with_variant(variant);
+        }
+        config
+    }
+}
+
+/// Chooses how the model of `config` runs, and tries what was not tried yet. `program` is started for each trial.
+///
+/// # Errors
+/// ONNX Runtime is missing, or a device that the configuration names does not work.
+pub fn choose(config: &Config, program: &Program) -> Result<Choice, ModelError> {
+    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+    let mut file = RecordFile::load(&config.state_dir);
+    let choice = match config.execution.device {
+        Device::Auto if config.model.variant() == Variant::Auto => {
+            choose_fastest(config, &runtime, &mut file, program)
+        }
+        device if runtime.needs_plugin(device) => check_named(config, device, &runtime, &mut file, program)?,
+        _ => Choice::none(),
+    };
+    Ok(choice)
+}
+
+/// What was chosen for `config` at the last start of the service. Nothing is tried.
+#[must_use]
+pub fn chosen_before(config: &Config) -> Choice {
+    if config.execution.device != Device::Auto || config.model.variant() != Variant::Auto {
+        return Choice::none();
+    }
+    let Ok(runtime) = Runtime::load(config.onnxruntime.as_deref()) else { return Choice::none() };
+    let record = Record::read(&config.state_dir);
+    let Some(found) = found(config) else { return Choice::none() };
+    match record.key == key(config, &runtime, &found) {
+        true => choice(&decision::decide(&record.trials)),
+        false => Choice::none(),
+    }
+}
+
+/// The service is about to use a device of a plugin in its own process. If the process ends before [`loaded`] is called, twice,
+/// the device counts as crashed.
+pub fn loading(config: &Config, device: Device) {
+    if device.is_accelerator() {
+        RecordFile::load(&config.state_dir).note_loading(&device.to_string());
+    }
+}
+
+/// The device that [`loading`] was called for works in this process.
+pub fn loaded(config: &Config, device: Device) {
+    if device.is_accelerator() {
+        RecordFile::load(&config.state_dir).note_loaded();
+    }
+}
+
+/// Forgets every outcome in the state folder, so that the next start tries everything again. Returns the number of outcomes.
+#[must_use]
+pub fn forget(state_dir: &Path) -> usize {
+    RecordFile::load(state_dir).forget()
+}
+
+/// The devices of a plugin, or why it cannot be used. The plugin is loaded in another process.
+///
+/// # Errors
+/// What the plugin or its process did instead, for people.
+pub fn devices(
+    plugin: &Path,
+    onnxruntime: Option<&Path>,
+    program: &Program,
+) -> Result<Vec<DeviceEntry>, String> {
+    let task = Task::Devices { plugin: plugin.to_owned() };
+    let request = Request::new(onnxruntime, task, BUDGET_OF_LIST);
+    match process::ask(program, &request, BUDGET_OF_LIST) {
+        Ended::Answered(Answer::Devices(devices)) => Ok(devices),
+        Ended::Answered(Answer::Failed(why)) => Err(why),
+        Ended::Answered(Answer::Measured(_)) => Err("another version of the program answers".to_owned()),
+        Ended::Crashed(how) | Ended::Hung(how) | Ended::NotStarted(how) => Err(how),
+    }
+}
+
+/// Tries every candidate that has no outcome yet, and decides.
+fn choose_fastest(config: &Config, runtime: &Runtime, file: &mut RecordFile, program: &Program) -> Choice {
+    // A library that was built for a GPU is there because someone wants that.
+    if runtime.device(Device::Auto).is_ok_and(Device::is_accelerator) {
+        return Choice::none();
+    }
+    let Some(found) = found(config) else { return Choice::none() };
+    let variants = candidates::variants(&found.files);
+    let installed = if runtime.has_plugins() { plugins::installed() } else { Vec::new() };
+    // The usual case: there is no choice, and the start costs nothing.
+    if installed.is_empty() && variants.len() <= 1 {
+        return Choice::none();
+    }
+    file.begin(key(config, runtime, &found));
+    let began = Instant::now();
+    let listed = |it: &Installed| {
+        let listed = devices(&it.library, Some(Path::new(runtime.library())), program);
+        let found = listed.inspect_err(|why| {
+            warn!(
+                plugin = it.plugin.name,
+                version = it.version,
+                "`device: auto` continues without a plugin: {why}"
+            );
+        });
+        (it.plugin, found.unwrap_or_default())
+    };
+    // Listed only if something is left to try: a plugin may take seconds to find its devices.
+    let all = match file.candidates() {
+        Some(known) => known,
+        None => {
+            let devices: Vec<_> = installed.iter().map(listed).collect();
+            let all = candidates::candidates(&variants, &devices, &Processor::of_machine());
+            file.set_candidates(all.clone());
+            all
+        }
+    };
+    for candidate in all {
+        let left = BUDGET.saturating_sub(began.elapsed());
+        if file.has_outcome(&candidate) || left.is_zero() {
+            continue;
+        }
+        let whole = file.trials().is_empty();
+        let outcome = attempt(config, &found, &candidate, program, left);
+        // Less than all of the time proves nothing: the next start tries it again.
+        if !matches!(outcome, TrialOutcome::Hung(_)) || whole {
+            file.add(Trial { candidate, outcome });
+        }
+    }
+    let decision = decision::decide(file.trials());
+    info!("{}", decision.summary());
+    choice(&decision)
+}
+
+fn choice(decision: &Decision) -> Choice {
+    Choice { candidate: decision.chosen, reason: decision.reason() }
+}
+
+/// Tries a device that the configuration names, once for each version of its plugin and each model.
+fn check_named(
+    config: &Config,
+    device: Device,
+    runtime: &Runtime,
+    file: &mut RecordFile,
+    program: &Program,
+) -> Result<Choice, ModelError> {
+    let Ok(found) = hub::find(&config.model, device) else { return Ok(Choice::none()) };
+    let variant = candidates::variant_name(&found.suffix);
+    let candidate = Candidate { device, precision: config.execution.precision, variant };
+    file.begin(key(config, runtime, &found));
+    if !file.has_outcome(&candidate) {
+        info!(%device, "trying the device in another process");
+        let outcome = attempt(config, &found, &candidate, program, BUDGET_OF_NAMED);
+        file.add(Trial { candidate, outcome });
+    }
+    let outcome = file.trials().iter().find(|trial| trial.candidate == candidate).map(|trial| &trial.outcome);
+    match outcome {
+        Some(TrialOutcome::Crashed(how) | TrialOutcome::Hung(how)) => {
+            Err(DeviceError::Crashed { device, how: how.clone() }.into())
+        }
+        // Other errors are reported by the attempt to load it here, in full.
+        _ => Ok(Choice::none()),
+    }
+}
+
+/// The outcome of one trial.
+fn attempt(
+    config: &Config,
+    found: &Found,
+    candidate: &Candidate,
+    program: &Program,
+    limit: Duration,
+) -> TrialOutcome {
+    let measure = Measure::new(config, found, candidate);
+    let request = Request::new(config.onnxruntime.as_deref(), Task::Measure(Box::new(measure)), limit);
+    match process::ask(program, &request, limit) {
+        Ended::Answered(Answer::Measured(measurement)) => TrialOutcome::Measured(measurement),
+        Ended::Answered(Answer::Failed(why)) => TrialOutcome::Failed(why),
+        Ended::Answered(Answer::Devices(_)) => {
+            TrialOutcome::Failed("another version of the program answers".to_owned())
+        }
+        Ended::Crashed(how) => TrialOutcome::Crashed(how),
+        Ended::Hung(how) => TrialOutcome::Hung(how),
+        Ended::NotStarted(how) => TrialOutcome::Failed(how),
+    }
+}
+
+/// The files of the model, if they are on this machine.
+fn found(config: &Config) -> Option<Found> {
+    hub::find(&config.model, Device::Cpu).ok()
+}
+
+/// A text that changes with everything that an outcome depends on, besides the candidate.
+fn key(config: &Config, runtime: &Runtime, found: &Found) -> String {
+    let Processor { name, extensions } = Processor::of_machine();
+    let plugins = plugins::installed().into_iter().map(|it| format!("{} {}", it.plugin.name, it.version));
+    let custom = match config.execution.device {
+        // A file that is replaced is another plugin.
+        Device::Plugin(custom) => std::fs::metadata(&custom.library)
+            .ok()
+            .and_then(|file| Some(format!("{:?} {}", file.modified().ok()?, file.len()))),
+        _ => None,
+    };
+    let graphs = Variant::NAMES.map(|name| found.files.identity(&Variant::suffix(name)).unwrap_or_default());
+    [
+        env!("CARGO_PKG_VERSION").to_owned(),
+        name,
+        extensions.join(","),
+        format!("{:?} threads, batches of {}", config.execution.threads, config.execution.max_batch),
+        runtime.build().to_owned(),
+        plugins.chain(custom).collect::<Vec<_>>().join(","),
+        graphs.join(","),
+    ]
+    .join("; ")
+}
