@@ -10,7 +10,7 @@ use super::{
     score::Scores,
 };
 use crate::{
-    config::{Config, Device},
+    config::{Config, Device, Variant},
     engine::Engines,
     model::{
         Model, ModelError, Options, RuntimeError,
@@ -82,11 +82,21 @@ pub fn device(config: &Config) -> Result<Device, LoadError> {
 /// # Errors
 /// The model cannot be found or loaded; the error says what to do.
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
-    let found = hub::find(&config.model, device(config)?)?;
-    let engines = Engines::load(config)?;
-    let options = Options { execution: config.execution, ..found.options() };
+    load_model_as(config, config)
+}
+
+/// Finds and loads the model of `chosen`, which is `asked` with the device, precision and variant that were chosen for it.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_model_as(asked: &Config, chosen: &Config) -> Result<Model, LoadError> {
+    let found = hub::find(&chosen.model, device(chosen)?)?;
+    let engines = Engines::load(chosen)?;
+    // A variant that someone named is compared with itself on the processor.
+    let reference = (asked.model.variant() == Variant::Auto).then(|| found.reference_for(&found.suffix));
+    let options = Options { execution: chosen.execution, reference, ..found.options() };
     let model = Model::load(engines.clone(), &found.files, &options)?;
-    let (wanted, device) = (config.execution.device, model.device());
+    let (wanted, device) = (asked.execution.device, model.device());
     info!(variant = found.variant(), %device, %wanted, library = engines.name(), "the model is loaded");
     Ok(model)
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::batch_figures::{BatchFigures, RecentBatches};
+use super::{
+    batch_figures::{BatchFigures, RecentBatches},
+    canary_status::CanaryStatus,
+};
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
 /// The start of the times of batches.
@@ -37,6 +40,8 @@ pub struct Progress {
     pub pulse: Heartbeat,
     /// The heartbeat of the thread that prepares pictures.
     pub prepare: Heartbeat,
+    /// What the canary found.
+    pub canary: CanaryStatus,
 }
 
 impl Progress {

@@ -13,6 +13,7 @@ mod delivery;
 mod dynamic_sources;
 mod heartbeats;
 mod judge_thread;
+mod model_status;
 mod signals;
 #[cfg(test)]
 mod simulation;
@@ -46,7 +47,8 @@ use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     api::{self, socket, states},
     classify::{
-        self, IdleModel, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache,
+        self, GuardedModel, IdleModel, LabelEncoder, LoadError, PictureEncoding, TextEncoding,
+        labels::VectorCache,
     },
     clock::Clock,
     config::{
@@ -60,6 +62,7 @@ use crate::{
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
     source::{self, CrashRecord, Decoders},
+    trial,
     watches::Watches,
     web,
     yaml::value,
@@ -168,9 +171,8 @@ impl Service {
         state: watch::Sender<ConfigState>,
     ) -> anyhow::Result<(Self, Reader)> {
         let (config, metrics) = (&watches.expand(files), &api.metrics);
-        let model = classify::load_model(config)?;
-        metrics.set_model(model.facts());
-        let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
+        let model = load_model(config, metrics)?;
+        let mut encoder = LabelEncoder::new(model.model(), VectorCache::of_user());
         let activation = encoder.activation();
         // Known dynamic sources are watched before their next picture.
         let mut dynamic_sources = DynamicSources::load(&config.state_dir);
@@ -190,6 +192,11 @@ impl Service {
         let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history.clone());
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, grace);
+        model_status::publish(
+            &Topics::new(&config.mqtt.prefix),
+            &broker.board,
+            metrics.model.canary.subscribe(),
+        );
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
         if let Some(every) = config.mqtt.connection.heartbeat {
@@ -277,6 +284,26 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Chooses the device, loads the model, and checks that the device computes right before the first frame.
+fn load_model(config: &Config, metrics: &ServiceMetrics) -> anyhow::Result<GuardedModel> {
+    let choice = trial::choose(config, &trial::Program::running()).map_err(LoadError::from)?;
+    let chosen = choice.apply(config);
+    // Until the device has passed its check: a device that ends the service is not loaded again and again.
+    trial::loading(config, chosen.execution.device);
+    let model = classify::load_model_as(config, &chosen)?;
+    let mut facts = model.facts();
+    if !choice.reason.is_empty() {
+        facts.reason = choice.reason;
+    }
+    metrics.set_model(facts);
+    let model = match config.canary {
+        Some(every) => GuardedModel::start(model, every, &metrics.model.canary),
+        None => model.into(),
+    };
+    trial::loaded(config, chosen.execution.device);
+    Ok(model)
 }
 
 impl Parts {

@@ -82,16 +82,28 @@ impl Choice {
 /// # Errors
 /// ONNX Runtime is missing, or a device that the configuration names does not work.
 pub fn choose(config: &Config, program: &Program) -> Result<Choice, ModelError> {
-    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let mut file = RecordFile::load(&config.state_dir);
-    let choice = match config.execution.device {
+    let device = config.execution.device;
+    match device {
         Device::Auto if config.model.variant() == Variant::Auto => {
-            choose_fastest(config, &runtime, &mut file, program)
+            Ok(choose_fastest(config, &load_runtime(config)?, program))
         }
-        device if runtime.needs_plugin(device) => check_named(config, device, &runtime, &mut file, program)?,
-        _ => Choice::none(),
-    };
-    Ok(choice)
+        Device::Plugin(_)
+        | Device::OpenVino(_)
+        | Device::TensorRtRtx(_)
+        | Device::WebGpu(_)
+        | Device::Qnn => {
+            let runtime = load_runtime(config)?;
+            match runtime.needs_plugin(device) {
+                true => check_named(config, device, &runtime, program),
+                false => Ok(Choice::none()),
+            }
+        }
+        _ => Ok(Choice::none()),
+    }
+}
+
+fn load_runtime(config: &Config) -> Result<Runtime, ModelError> {
+    Ok(Runtime::load(config.onnxruntime.as_deref())?)
 }
 
 /// What was chosen for `config` at the last start of the service. Nothing is tried.
@@ -162,6 +174,7 @@ fn choose_fastest(config: &Config, runtime: &Runtime, file: &mut RecordFile, pro
     if installed.is_empty() && variants.len() <= 1 {
         return Choice::none();
     }
+    let mut file = RecordFile::load(&config.state_dir);
     file.begin(key(config, runtime, &found));
     let began = Instant::now();
     let listed = |it: &Installed| {
@@ -211,12 +224,12 @@ fn check_named(
     config: &Config,
     device: Device,
     runtime: &Runtime,
-    file: &mut RecordFile,
     program: &Program,
 ) -> Result<Choice, ModelError> {
     let Ok(found) = hub::find(&config.model, device) else { return Ok(Choice::none()) };
     let variant = candidates::variant_name(&found.suffix);
     let candidate = Candidate { device, precision: config.execution.precision, variant };
+    let mut file = RecordFile::load(&config.state_dir);
     file.begin(key(config, runtime, &found));
     if !file.has_outcome(&candidate) {
         info!(%device, "trying the device in another process");

@@ -66,7 +66,9 @@ impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0("stakeout").arg(COMMAND);
-        OF_SERVICE.into_iter().for_each(|name| drop(command.env_remove(name)));
+        for name in OF_SERVICE {
+            command.env_remove(name);
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
