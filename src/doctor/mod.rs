@@ -137,7 +137,7 @@ fn model(config: &Config) -> Finding {
                 format!("`stakeout run` fetches it when it starts, `{pull}` now"),
             )
         }
-        _ => match Classifier::load(config) {
+        _ => match Classifier::load(&device::without_plugin(config)) {
             Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
             Err(error) => {
                 let otherwise = match (&error, &config.model) {

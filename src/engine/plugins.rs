@@ -46,8 +46,6 @@ pub struct Wheel {
     pub machine: &'static str,
     /// The platform, as pip names it.
     pub platform: &'static str,
-    /// The ABI, as pip names it.
-    pub abi: &'static str,
     /// The sha256 of the file.
     pub sha256: &'static str,
 }
@@ -66,7 +64,6 @@ pub static PLUGINS: [Plugin; 4] = [
             wheels: &[Wheel {
                 machine: "x86_64",
                 platform: "manylinux_2_28_x86_64",
-                abi: "none",
                 sha256: "3832643158c8c187fcab6db661cde2a8c06a2b3559d95d0f2411ac0e51c5e924",
             }],
         },
@@ -84,13 +81,11 @@ pub static PLUGINS: [Plugin; 4] = [
                 Wheel {
                     machine: "x86_64",
                     platform: "manylinux_2_28_x86_64",
-                    abi: "none",
                     sha256: "5d8c961eda91a88961cad1fb7621f389f006b18497d6ea9ecf96f729f066cbfb",
                 },
                 Wheel {
                     machine: "aarch64",
                     platform: "manylinux_2_28_aarch64",
-                    abi: "none",
                     sha256: "17f660db53b1a509c63e721ac6784a2daa1c4e91a968523ee9986505ee5b0a55",
                 },
             ],
@@ -108,7 +103,6 @@ pub static PLUGINS: [Plugin; 4] = [
             wheels: &[Wheel {
                 machine: "aarch64",
                 platform: "manylinux_2_34_aarch64",
-                abi: "cp311",
                 sha256: "ad08bbfebd7c07ffe83995418303215f46cb25a89e12676f47ee20c32002eaad",
             }],
         },

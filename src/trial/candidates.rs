@@ -146,7 +146,7 @@ pub(super) fn candidates(
     // Graphs of full precision suit every device, which reduces the precision itself.
     if !full.is_empty() {
         let devices = plugins.iter().flat_map(|(plugin, devices)| of_plugin(plugin, devices));
-        for device in devices {
+        for (device, _) in devices {
             for precision in precisions(device, processor) {
                 all.push(Candidate { device, precision, variant: "fp32" });
             }
@@ -163,16 +163,24 @@ impl Candidate {
     }
 }
 
-/// The devices of a plugin that the configuration could name.
-fn of_plugin(plugin: &Plugin, devices: &[DeviceEntry]) -> Vec<Device> {
-    let count = |kind: &str| devices.iter().filter(|device| device.kind == kind).count();
-    let gpus = |device: fn(u32) -> Device| (0..u32::try_from(count("gpu")).unwrap_or(0)).map(device);
-    let is_openvino = |device: &&DeviceEntry| !device.provider.contains('.');
+/// The devices of a plugin that the configuration can name, each with what the plugin says about it.
+pub(super) fn of_plugin(plugin: &Plugin, devices: &[DeviceEntry]) -> Vec<(Device, DeviceEntry)> {
+    let numbered = |device: fn(u32) -> Device| {
+        let gpus = devices.iter().filter(|entry| entry.kind == "gpu");
+        (0..).zip(gpus).map(|(number, entry)| (device(number), entry.clone())).collect()
+    };
     match plugin.name {
-        "openvino" => devices.iter().filter(is_openvino).filter_map(openvino).collect(),
-        "webgpu" => gpus(Device::WebGpu).collect(),
-        "tensorrt-rtx" => gpus(Device::TensorRtRtx).collect(),
-        "qnn" if count("npu") > 0 => vec![Device::Qnn],
+        "openvino" => {
+            // The virtual devices, which choose another device, are none.
+            let own = devices.iter().filter(|entry| !entry.provider.contains('.'));
+            own.filter_map(|entry| Some((openvino(entry)?, entry.clone()))).collect()
+        }
+        "webgpu" => numbered(Device::WebGpu),
+        "tensorrt-rtx" => numbered(Device::TensorRtRtx),
+        "qnn" => {
+            let npu = devices.iter().find(|entry| entry.kind == "npu");
+            npu.map(|entry| (Device::Qnn, entry.clone())).into_iter().collect()
+        }
         _ => vec![],
     }
 }

@@ -12,6 +12,7 @@ mod record;
 mod serve;
 
 use std::{
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use std::{
 use tracing::{info, warn};
 
 pub use candidates::{Candidate, DeviceEntry};
-pub use decision::{Decision, Trial, TrialOutcome};
+pub use decision::{Decision, Trial, TrialOutcome, decide};
 pub use process::Program;
 pub use protocol::Measurement;
 pub use record::Record;
@@ -31,7 +32,7 @@ use self::{
     record::RecordFile,
 };
 use crate::{
-    config::{Config, Device, Variant},
+    config::{Config, Device, Precision, Variant},
     engine::{
         onnx::{DeviceError, Runtime},
         plugins::{self, Installed},
@@ -137,9 +138,31 @@ pub fn loaded(config: &Config, device: Device) {
 }
 
 /// Forgets every outcome in the state folder, so that the next start tries everything again. Returns the number of outcomes.
+///
+/// # Errors
+/// The file cannot be deleted.
+pub fn forget(state_dir: &Path) -> io::Result<usize> {
+    Record::forget(state_dir)
+}
+
+/// The devices of a plugin on this machine that the configuration can name, each with what the plugin says about it. The plugin is
+/// loaded in another process.
+///
+/// # Errors
+/// What the plugin or its process did instead, for people.
+pub fn devices_of(
+    installed: &Installed,
+    onnxruntime: Option<&Path>,
+    program: &Program,
+) -> Result<Vec<(Device, DeviceEntry)>, String> {
+    let listed = devices(&installed.library, onnxruntime, program)?;
+    Ok(candidates::of_plugin(installed.plugin, &listed))
+}
+
+/// The precisions in which a device can compute, the fastest first.
 #[must_use]
-pub fn forget(state_dir: &Path) -> usize {
-    RecordFile::load(state_dir).forget()
+pub fn precisions(device: Device, processor: &Processor) -> Vec<Precision> {
+    candidates::precisions(device, processor)
 }
 
 /// The devices of a plugin, or why it cannot be used. The plugin is loaded in another process.
