@@ -69,12 +69,16 @@ impl LoadError {
     }
 }
 
-/// The device that `config` asks for; `auto` is replaced by a device of this machine.
+/// The device that `config` asks for; `auto` is replaced by a device of this machine. A plugin is not loaded yet.
 ///
 /// # Errors
 /// ONNX Runtime is missing, or the device that is named does not work.
 pub fn device(config: &Config) -> Result<Device, LoadError> {
-    Ok(Engines::load(config)?.device(config.execution.device).map_err(ModelError::from)?)
+    let (engines, wanted) = (Engines::load(config)?, config.execution.device);
+    if engines.needs_plugin(wanted) {
+        return Ok(wanted);
+    }
+    Ok(engines.device(wanted).map_err(ModelError::from)?)
 }
 
 /// Finds and loads the model that `config` asks for.

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config, Loaded},
     doctor::{self, Finding},
     model::hub::{self, HubError},
-    mqtt, terminal,
+    mqtt, terminal, trial,
     yaml::error::Problems,
 };
 
@@ -109,7 +109,7 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
             ));
             None
         }
-        _ => Classifier::load(config).err().map(|error| super::problem(places, &error)),
+        _ => Classifier::load(&trial::without_plugin(config)).err().map(|error| super::problem(places, &error)),
     };
 
     let certificate = config.listen.as_ref().and_then(|listen| listen.tls.as_ref()?.check().err());

@@ -43,6 +43,9 @@ enum Command {
         /// openvino, webgpu or qnn
         #[arg(value_parser = plugin)]
         name: &'static Plugin,
+        /// Another folder, for packages; the plugin is not tried [default: the one of the machine for root, else the user's]
+        #[arg(long, value_name = "FOLDER")]
+        into: Option<PathBuf>,
     },
     /// Remove a plugin that was added
     Remove {
@@ -68,7 +71,15 @@ fn plugin(name: &str) -> Result<&'static Plugin, String> {
 pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
         None => list(&mut terminal::output(), args),
-        Some(Command::Add { name }) => add(&mut terminal::output(), name, args.onnxruntime.as_deref()),
+        Some(Command::Add { name, into: None }) => {
+            add(&mut terminal::output(), name, args.onnxruntime.as_deref())
+        }
+        Some(Command::Add { name, into: Some(folder) }) => {
+            let target = folder.join(name.folder_name());
+            package::fetch(name, folder, &target)?;
+            writeln!(terminal::output(), "{}", target.display())?;
+            Ok(ExitCode::from(DONE))
+        }
         Some(Command::Remove { name }) => remove(&mut terminal::output(), name),
         Some(Command::Retry(config)) => retry(config),
     }

@@ -2,7 +2,6 @@
 //! and is used.
 
 use std::{
-    borrow::Cow,
     fs::{self, OpenOptions},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -10,7 +9,7 @@ use std::{
 
 use super::finding::{Finding, State};
 use crate::{
-    config::{Config, Device, Execution},
+    config::{Config, Device},
     engine::plugins::Plugin,
     model::{Runtime, RuntimeError},
     source,
@@ -121,16 +120,6 @@ fn measured(config: &Config) -> Option<Finding> {
             "update the plugin or the driver of the device that crashed, and run `stakeout devices retry`",
         ),
     })
-}
-
-/// `config` on the processor if its device needs a plugin: the plugin was checked in another process.
-pub(super) fn without_plugin(config: &Config) -> Cow<'_, Config> {
-    let loaded = Runtime::load(config.onnxruntime.as_deref());
-    if !loaded.is_ok_and(|runtime| runtime.needs_plugin(config.execution.device)) {
-        return Cow::Borrowed(config);
-    }
-    let execution = Execution { device: Device::Cpu, ..config.execution };
-    Cow::Owned(Config { execution, ..config.clone() })
 }
 
 /// A device file of a GPU.

@@ -30,6 +30,7 @@ use crate::{
     mqtt,
     sandbox::{self, Sandbox},
     source::Access,
+    trial,
 };
 
 /// Runs all checks for the configuration at `path`, and calls `report` with each finding as soon as it is known. Folders are
@@ -137,7 +138,7 @@ fn model(config: &Config) -> Finding {
                 format!("`stakeout run` fetches it when it starts, `{pull}` now"),
             )
         }
-        _ => match Classifier::load(&device::without_plugin(config)) {
+        _ => match Classifier::load(&trial::without_plugin(config)) {
             Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
             Err(error) => {
                 let otherwise = match (&error, &config.model) {

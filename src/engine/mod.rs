@@ -93,6 +93,16 @@ impl Engines {
         }
     }
 
+    /// Whether a device belongs to a plugin that is on this machine. It is tried in another process before it is used here.
+    #[must_use]
+    pub fn needs_plugin(&self, device: Device) -> bool {
+        match self {
+            Self::Onnx(runtime) => runtime.needs_plugin(device),
+            #[cfg(test)]
+            Self::Fake(_) => false,
+        }
+    }
+
     /// The device for `wanted`; never `auto`.
     ///
     /// # Errors

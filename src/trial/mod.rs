@@ -12,6 +12,7 @@ mod record;
 mod serve;
 
 use std::{
+    borrow::Cow,
     io,
     path::Path,
     time::{Duration, Instant},
@@ -32,7 +33,7 @@ use self::{
     record::RecordFile,
 };
 use crate::{
-    config::{Config, Device, Precision, Variant},
+    config::{Config, Device, Execution, Precision, Variant},
     engine::{
         onnx::{DeviceError, Runtime},
         plugins::{self, Installed},
@@ -182,6 +183,17 @@ pub fn devices(
         Ended::Answered(Answer::Measured(_)) => Err("another version of the program answers".to_owned()),
         Ended::Crashed(how) | Ended::Hung(how) | Ended::NotStarted(how) => Err(how),
     }
+}
+
+/// `config` on the processor if its device needs a plugin, for commands that check a configuration and must not end with a plugin.
+#[must_use]
+pub fn without_plugin(config: &Config) -> Cow<'_, Config> {
+    let loaded = Runtime::load(config.onnxruntime.as_deref());
+    if !loaded.is_ok_and(|runtime| runtime.needs_plugin(config.execution.device)) {
+        return Cow::Borrowed(config);
+    }
+    let execution = Execution { device: Device::Cpu, ..config.execution };
+    Cow::Owned(Config { execution, ..config.clone() })
 }
 
 /// Tries every candidate that has no outcome yet, and decides.
