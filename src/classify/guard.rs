@@ -118,7 +118,7 @@ impl Guard {
     /// Runs the canary. Returns whether the model was moved to the processor.
     fn check(&mut self, model: &mut Model, status: &CanaryStatus) -> bool {
         let now = Arc::clone(&self.now);
-        let outcome = self.canary.run(model, || now());
+        let outcome = self.canary.run(model, &*now);
         let after = now();
         (self.due, self.patient_until) = (Some(after + self.every), after + PAUSE);
         match outcome {

@@ -168,8 +168,10 @@ pub enum OpenVino {
 
 impl Device {
     /// The form in the configuration.
-    pub(super) const FORM: Form =
-        Form::Either(&[Form::like("a device, such as `auto`, `cpu` or `cuda`"), Form::Mapping(&PLUGIN)]);
+    pub(super) const FORM: Form = Form::Either(&[Self::WORD, Form::Mapping(&PLUGIN)]);
+
+    /// Its short form.
+    const WORD: Form = Form::like("a device, such as `auto`, `cpu` or `cuda`");
 
     /// The names without a number.
     pub const NAMES: [&str; 12] = [
@@ -300,7 +302,9 @@ const PLUGIN: Table = Table { title: "device", fields: || specs(PLUGIN_FIELDS) }
 /// Reads a word such as `cuda:1`, or the mapping of a plugin.
 fn read_device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Device> {
     if !at.is_mapping() {
-        return reader.parsed(at, Device::parse);
+        let text = reader.text(at)?;
+        let device = Device::parse(&text);
+        return device.map_err(|remedy| reader.must_be(at, &Device::WORD.expected(), remedy)).ok();
     }
     let section = reader.section(at, &PLUGIN)?;
     let library = section.read(reader, "plugin", Reader::path);

@@ -141,7 +141,7 @@ pub(super) fn candidates(
     processor: &Processor,
 ) -> Vec<Candidate> {
     let (full, reduced) = variants.split_at(usize::from(variants.first() == Some(&"fp32")));
-    let on_processor = |variant: &&'static str| Candidate { variant, ..Candidate::reference() };
+    let on_processor = |variant: &&'static str| Candidate { variant: *variant, ..Candidate::reference() };
     let mut all: Vec<_> = full.iter().map(on_processor).collect();
     // Graphs of full precision suit every device, which reduces the precision itself.
     if !full.is_empty() {
@@ -167,7 +167,7 @@ impl Candidate {
 pub(super) fn of_plugin(plugin: &Plugin, devices: &[DeviceEntry]) -> Vec<(Device, DeviceEntry)> {
     let numbered = |device: fn(u32) -> Device| {
         let gpus = devices.iter().filter(|entry| entry.kind == "gpu");
-        (0..).zip(gpus).map(|(number, entry)| (device(number), entry.clone())).collect()
+        (0..).zip(gpus).map(|(number, entry)| (device(number), entry.clone())).collect::<Vec<_>>()
     };
     match plugin.name {
         "openvino" => {

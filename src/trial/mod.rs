@@ -114,8 +114,11 @@ pub fn chosen_before(config: &Config) -> Choice {
     if config.execution.device != Device::Auto || config.model.variant() != Variant::Auto {
         return Choice::none();
     }
-    let Ok(runtime) = Runtime::load(config.onnxruntime.as_deref()) else { return Choice::none() };
     let record = Record::read(&config.state_dir);
+    if record.trials.is_empty() {
+        return Choice::none();
+    }
+    let Ok(runtime) = load_runtime(config) else { return Choice::none() };
     let Some(found) = found(config) else { return Choice::none() };
     match record.key == key(config, &runtime, &found) {
         true => choice(&decision::decide(&record.trials)),
@@ -197,7 +200,7 @@ pub fn without_plugin(config: &Config) -> Cow<'_, Config> {
 }
 
 /// Tries every candidate that has no outcome yet, and decides.
-fn choose_fastest(config: &Config, runtime: &Runtime, file: &mut RecordFile, program: &Program) -> Choice {
+fn choose_fastest(config: &Config, runtime: &Runtime, program: &Program) -> Choice {
     // A library that was built for a GPU is there because someone wants that.
     if runtime.device(Device::Auto).is_ok_and(Device::is_accelerator) {
         return Choice::none();
@@ -213,7 +216,7 @@ fn choose_fastest(config: &Config, runtime: &Runtime, file: &mut RecordFile, pro
     file.begin(key(config, runtime, &found));
     let began = Instant::now();
     let listed = |it: &Installed| {
-        let listed = devices(&it.library, Some(Path::new(runtime.library())), program);
+        let listed = devices(&it.library, config.onnxruntime.as_deref(), program);
         let found = listed.inspect_err(|why| {
             warn!(
                 plugin = it.plugin.name,
@@ -238,10 +241,10 @@ fn choose_fastest(config: &Config, runtime: &Runtime, file: &mut RecordFile, pro
         if file.has_outcome(&candidate) || left.is_zero() {
             continue;
         }
-        let whole = file.trials().is_empty();
+        let has_time = left >= BUDGET - BUDGET / 5;
         let outcome = attempt(config, &found, &candidate, program, left);
-        // Less than all of the time proves nothing: the next start tries it again.
-        if !matches!(outcome, TrialOutcome::Hung(_)) || whole {
+        // A part of the time proves nothing: the next start tries it again.
+        if !matches!(outcome, TrialOutcome::Hung(_)) || has_time {
             file.add(Trial { candidate, outcome });
         }
     }

@@ -23,7 +23,7 @@ use ort::{
 };
 
 /// The first version with plugins that works: 1.22 has the functions, and ends the process while it lists devices on some machines.
-pub(super) const PLUGINS_SINCE: u32 = 23;
+const PLUGINS_SINCE: u32 = 23;
 /// The first version that says which provider runs which node.
 const ASSIGNMENT_SINCE: u32 = 24;
 
@@ -148,7 +148,7 @@ pub(super) fn has_plugins() -> bool {
 }
 
 /// Whether the library says which provider runs which node.
-pub(super) fn has_assignment() -> bool {
+fn has_assignment() -> bool {
     minor() >= ASSIGNMENT_SINCE
 }
 
@@ -321,6 +321,9 @@ fn table(version: u32) -> Option<*const sys::OrtApi> {
     (!table.is_null()).then_some(table)
 }
 
+/// The one function that the library exports.
+type Entry = unsafe extern "system" fn() -> *const sys::OrtApiBase;
+
 /// The entry of the loaded library. `ort` does not give it, so the library is asked for by the name of its file, which is that of
 /// one of its functions.
 fn base() -> Option<&'static sys::OrtApiBase> {
@@ -343,7 +346,7 @@ fn base() -> Option<&'static sys::OrtApiBase> {
             if entry.is_null() {
                 return None;
             }
-            let entry: unsafe extern "system" fn() -> *const sys::OrtApiBase = std::mem::transmute(entry);
+            let entry = std::mem::transmute::<*mut c_void, Entry>(entry);
             entry().as_ref()
         }
     })

@@ -65,11 +65,6 @@ impl Canary {
         Ok(Some(Self::comparing(model, prepared, reference)))
     }
 
-    /// The canary of a model whose pictures must have these vectors.
-    pub(crate) fn with(model: &Model, reference: Reference) -> Self {
-        Self::comparing(model, prepare(model.preprocessor()), reference)
-    }
-
     fn comparing(model: &Model, pictures: Vec<Vec<f32>>, reference: Reference) -> Self {
         let expected = Expected {
             logits: model.logits(),

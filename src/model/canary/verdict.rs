@@ -226,22 +226,17 @@ mod tests {
         let ms = Duration::from_millis;
         let right = || reference().pictures.into_iter().map(Some).collect::<Vec<_>>();
         let exact = Figures { cosine: 1.0, difference: 0.0, took: ms(20) };
-        let (cpu, gpu) = (share(ProviderShare::PROCESSOR, 3), share("Gpu", 4));
+        let processor = || share(ProviderShare::PROCESSOR, 3);
+        let not_used = || Err(Fault::NotUsed(ProviderShare::PROCESSOR.to_owned()));
         let slow = Fault::Slow { took: ms(101), usual: ms(20) };
         type Case<'a> = (&'a str, Vec<Option<Vec<f32>>>, u64, Vec<ProviderShare>, Result<Figures, Fault>);
         let cases: [Case<'_>; 15] = [
             ("exact", right(), 20, vec![], Ok(exact)),
-            ("by the device", right(), 20, vec![cpu.clone(), gpu.clone()], Ok(exact)),
+            ("by the device", right(), 20, vec![processor(), share("Gpu", 4)], Ok(exact)),
             ("as slow as is allowed", right(), 100, vec![], Ok(Figures { took: ms(100), ..exact })),
             ("slow", right(), 101, vec![], Err(slow)),
-            ("by the processor", right(), 20, vec![cpu.clone()], Err(Fault::NotUsed(cpu.provider.clone()))),
-            (
-                "mostly by the processor",
-                right(),
-                20,
-                vec![share("Gpu", 3), cpu.clone()],
-                Err(Fault::NotUsed(cpu.provider.clone())),
-            ),
+            ("by the processor", right(), 20, vec![processor()], not_used()),
+            ("mostly by the processor", right(), 20, vec![share("Gpu", 3), processor()], not_used()),
             (
                 "an infinite number",
                 vec![Some(vec![f32::INFINITY, 0.0]), Some(vec![0.0, 1.0])],
