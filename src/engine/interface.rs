@@ -20,7 +20,7 @@ pub trait Engine: Send {
     /// [`EngineError::Unavailable`] while it could not.
     fn health(&mut self) -> Result<(), EngineError>;
 
-    /// Which execution providers run the graph. Empty: the engine cannot tell.
+    /// Which execution providers run the graph. Empty: the engine does not say it.
     fn placement(&self) -> Vec<ProviderShare> {
         Vec::new()
     }

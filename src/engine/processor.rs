@@ -5,7 +5,7 @@ use std::fs;
 /// Where the kernel describes it.
 const FILE: &str = "/proc/cpuinfo";
 
-/// What is known of the processor.
+/// The name and the extensions of a processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Processor {
     /// Its name; empty if the kernel does not say it.

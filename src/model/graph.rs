@@ -49,7 +49,7 @@ impl Graph {
         Ok(Self { engine: Box::new(engine), file, place })
     }
 
-    /// Which execution providers run it. Empty: the engine cannot tell.
+    /// Which execution providers run it. Empty: the engine does not say it.
     pub(super) fn placement(&self) -> Vec<ProviderShare> {
         self.engine.placement()
     }

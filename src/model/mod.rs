@@ -87,7 +87,7 @@ impl Model {
         &self.text.0.options.variant
     }
 
-    /// Which execution providers run the vision graph. Empty: the engine cannot tell.
+    /// Which execution providers run the vision graph. Empty: the engine does not say it.
     #[must_use]
     pub fn placement(&self) -> Vec<ProviderShare> {
         self.vision.graph.placement()

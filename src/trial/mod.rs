@@ -29,7 +29,7 @@ pub use serve::serve;
 
 use self::{
     process::Ended,
-    protocol::{Answer, Measure, Request, Task},
+    protocol::{Measure, Request, Task, TrialAnswer},
     record::RecordFile,
 };
 use crate::{
@@ -181,9 +181,9 @@ pub fn devices(
     let task = Task::Devices { plugin: plugin.to_owned() };
     let request = Request::new(onnxruntime, task, BUDGET_OF_LIST);
     match process::ask(program, &request, BUDGET_OF_LIST) {
-        Ended::Answered(Answer::Devices(devices)) => Ok(devices),
-        Ended::Answered(Answer::Failed(why)) => Err(why),
-        Ended::Answered(Answer::Measured(_)) => Err("another version of the program answers".to_owned()),
+        Ended::Answered(TrialAnswer::Devices(devices)) => Ok(devices),
+        Ended::Answered(TrialAnswer::Failed(why)) => Err(why),
+        Ended::Answered(TrialAnswer::Measured(_)) => Err("another version of the program answers".to_owned()),
         Ended::Crashed(how) | Ended::Hung(how) | Ended::NotStarted(how) => Err(how),
     }
 }
@@ -295,9 +295,9 @@ fn attempt(
     let measure = Measure::new(config, found, candidate);
     let request = Request::new(config.onnxruntime.as_deref(), Task::Measure(Box::new(measure)), limit);
     match process::ask(program, &request, limit) {
-        Ended::Answered(Answer::Measured(measurement)) => TrialOutcome::Measured(measurement),
-        Ended::Answered(Answer::Failed(why)) => TrialOutcome::Failed(why),
-        Ended::Answered(Answer::Devices(_)) => {
+        Ended::Answered(TrialAnswer::Measured(measurement)) => TrialOutcome::Measured(measurement),
+        Ended::Answered(TrialAnswer::Failed(why)) => TrialOutcome::Failed(why),
+        Ended::Answered(TrialAnswer::Devices(_)) => {
             TrialOutcome::Failed("another version of the program answers".to_owned())
         }
         Ended::Crashed(how) => TrialOutcome::Crashed(how),

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::protocol::{Answer, MARK, Request};
+use super::protocol::{MARK, Request, TrialAnswer};
 
 /// The hidden command that is the process of a trial.
 const COMMAND: &str = "trial";
@@ -34,7 +34,7 @@ pub struct Program {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ended {
     /// It answered.
-    Answered(Answer),
+    Answered(TrialAnswer),
     /// It ended without an answer.
     Crashed(String),
     /// It did not answer in time, and was killed.
@@ -118,7 +118,7 @@ fn send(child: &mut Child, request: &Request) -> io::Result<()> {
 }
 
 /// Receives the answer, or `None` at the end of its output. The thread ends with the process.
-fn receive(child: &mut Child) -> io::Result<mpsc::Receiver<Option<Answer>>> {
+fn receive(child: &mut Child) -> io::Result<mpsc::Receiver<Option<TrialAnswer>>> {
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("it has no standard output"))?;
     let (sender, answer) = mpsc::sync_channel(1);
     thread::Builder::new().name("trial".to_owned()).spawn(move || {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_process_answers_crashes_or_hangs() {
-        let failed = Ended::Answered(Answer::Failed("no".to_owned()));
+        let failed = Ended::Answered(TrialAnswer::Failed("no".to_owned()));
         let line = format!(r#"echo '{MARK}{{"Failed":"no"}}'"#);
         assert_eq!(run(&line, LONG), failed);
         assert_eq!(run(&format!("echo hello; echo '{MARK}nonsense'; {line}; kill -SEGV $$"), LONG), failed);
@@ -217,6 +217,6 @@ mod tests {
         );
         let program = program(folder.path(), &script).with("WORD", "true");
         let request = Request::new(None, Task::Devices { plugin: "/p.so".into() }, LONG);
-        assert_eq!(ask(&program, &request, LONG), Ended::Answered(Answer::Failed("yes".to_owned())));
+        assert_eq!(ask(&program, &request, LONG), Ended::Answered(TrialAnswer::Failed("yes".to_owned())));
     }
 }

@@ -64,7 +64,7 @@ pub struct Measure {
 
 /// What the process answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum TrialAnswer {
     /// The devices of a plugin.
     Devices(Vec<DeviceEntry>),
     /// The figures of a device.

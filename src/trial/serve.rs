@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     candidates::DeviceEntry,
-    protocol::{Answer, MARK, Measure, Measurement, Request, Task},
+    protocol::{MARK, Measure, Measurement, Request, Task, TrialAnswer},
 };
 use crate::{
     engine::onnx::{PluginDevice, Runtime},
@@ -44,7 +44,7 @@ pub fn serve() -> io::Result<()> {
     })?;
     let answer = match carry_out(request) {
         Ok(answer) => answer,
-        Err(why) => Answer::Failed(why),
+        Err(why) => TrialAnswer::Failed(why),
     };
     let text = serde_json::to_string(&answer).map_err(io::Error::other)?;
     let mut stdout = io::stdout().lock();
@@ -53,11 +53,11 @@ pub fn serve() -> io::Result<()> {
     stdout.flush()
 }
 
-fn carry_out(request: Request) -> Result<Answer, String> {
+fn carry_out(request: Request) -> Result<TrialAnswer, String> {
     let runtime = Runtime::load(request.onnxruntime.as_deref()).map_err(|error| error.to_string())?;
     match request.task {
-        Task::Devices { plugin } => devices(&runtime, &plugin).map(Answer::Devices),
-        Task::Measure(measure) => measured(&runtime, *measure).map(Answer::Measured),
+        Task::Devices { plugin } => devices(&runtime, &plugin).map(TrialAnswer::Devices),
+        Task::Measure(measure) => measured(&runtime, *measure).map(TrialAnswer::Measured),
     }
 }
 

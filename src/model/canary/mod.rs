@@ -14,7 +14,7 @@ use tracing::debug;
 
 use self::{
     pictures::TEXTS,
-    verdict::{Answer, Expected, Fault, Figures, Reference},
+    verdict::{DeviceAnswer, Expected, Fault, Figures, Reference},
 };
 use super::{Model, ModelError, preprocess::Preprocessor};
 use crate::{cache, config::Device, picture::Picture};
@@ -112,7 +112,7 @@ impl Canary {
                 Err(error) => return Outcome::Failed(Fault::Failed(error.to_string())),
             }
         }
-        let answer = Answer { vectors, took, placement: model.placement() };
+        let answer = DeviceAnswer { vectors, took, placement: model.placement() };
         match verdict::judge(&self.reference, &answer, &self.expected) {
             Ok(figures) => Outcome::Passed(figures),
             Err(fault) => Outcome::Failed(fault),

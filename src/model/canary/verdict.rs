@@ -31,7 +31,7 @@ pub struct Reference {
 
 /// What a device answered.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct DeviceAnswer {
     /// The vector of each picture; `None`: not a number.
     pub vectors: Vec<Option<Vec<f32>>>,
     /// The least time of one picture.
@@ -124,7 +124,7 @@ impl Fault {
 ///
 /// # Errors
 /// The first fault of the list above, the gravest ones first.
-pub fn judge(reference: &Reference, answer: &Answer, expected: &Expected) -> Result<Figures, Fault> {
+pub fn judge(reference: &Reference, answer: &DeviceAnswer, expected: &Expected) -> Result<Figures, Fault> {
     let vectors: Vec<_> = answer.vectors.iter().map_while(Option::as_ref).collect();
     if vectors.len() < reference.pictures.len() || vectors.iter().any(|vector| !is_number(vector)) {
         return Err(Fault::NotANumber);
@@ -267,7 +267,7 @@ mod tests {
             ("slow and NaN", vec![None, None], 1000, vec![], Err(Fault::NotANumber)),
         ];
         for (name, vectors, took, placement, expected) in cases {
-            let answer = Answer { vectors, took: ms(took), placement };
+            let answer = DeviceAnswer { vectors, took: ms(took), placement };
             let expected_of_device = Expected {
                 logits: Logits { scale: 100.0, bias: 0.0 },
                 activation: Activation::Softmax,
@@ -289,7 +289,7 @@ mod tests {
         for (turned, expected) in [(0.0005_f32, true), (0.01, false)] {
             let (sin, cos) = turned.sin_cos();
             let vectors = vec![Some(vec![0.6 * cos - 0.8 * sin, 0.6 * sin + 0.8 * cos])];
-            let answer = Answer { vectors, took: Duration::ZERO, placement: vec![] };
+            let answer = DeviceAnswer { vectors, took: Duration::ZERO, placement: vec![] };
             for activation in [Activation::Softmax, Activation::Sigmoid] {
                 let logits = Logits { scale: 10.0, bias: -7.0 };
                 let expected_of_device = Expected { logits, activation, off_processor: false, usual: None };
