@@ -18,6 +18,7 @@ mod configuration;
 mod console;
 mod console_live;
 mod delivery;
+mod device_choice;
 mod device_plugins;
 mod devices;
 mod docs;
