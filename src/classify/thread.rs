@@ -206,8 +206,10 @@ impl<'a> Worker<'a> {
     }
 
     fn encode(&mut self, picture: VectorRequest) {
-        let _at_work = self.progress.pulse.work();
+        let at_work = self.progress.pulse.work();
         picture.answer(self.model);
+        drop(at_work);
+        self.leave_lost_device();
     }
 
     /// Waits for the next frame or picture, and embeds pictures that can wait meanwhile. The canary runs when it is due.
@@ -224,20 +226,26 @@ impl<'a> Worker<'a> {
                 Waited::Nothing if self.progress.prepare.is_working() => continue,
                 Waited::Nothing => {}
             }
-            if let Some(idle) = self.idle.as_mut().filter(|idle| idle.rest <= longest)
-                && idle.embed_next(self.model, &self.progress.pulse) == More::Never
-            {
+            let Some(idle) = self.idle.as_mut().filter(|idle| idle.rest <= longest) else { continue };
+            if idle.embed_next(self.model, &self.progress.pulse) == More::Never {
                 self.idle = None;
             }
+            self.leave_lost_device();
         }
     }
 
-    /// Runs the canary when it is due, and when the device is lost.
+    /// Runs the canary when it is due.
     fn check_device(&mut self) {
         let Some(guard) = &mut self.guard else { return };
         let _at_work = guard.is_due().then(|| self.progress.pulse.work());
         guard.check_if_due(self.model, &self.progress.canary);
+    }
+
+    /// Moves the model to the processor if the device was lost on a picture that is no frame: its error went to who asked.
+    fn leave_lost_device(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
         if let Err(error @ ModelError::Lost(_)) = self.model.health() {
+            let _at_work = self.progress.pulse.work();
             guard.suspects(self.model, &error, &self.progress.canary);
         }
     }
