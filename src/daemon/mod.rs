@@ -52,7 +52,7 @@ use crate::{
     },
     clock::Clock,
     config::{
-        self, Config,
+        self, Config, Device, Execution,
         plan::Plan,
         state::ConfigState,
         watch::{ReadContent, Reader},
@@ -292,10 +292,24 @@ fn load_model(config: &Config, metrics: &ServiceMetrics) -> anyhow::Result<Guard
     let chosen = choice.apply(config);
     // Until the device has passed its check: a device that ends the service is not loaded again and again.
     trial::loading(config, chosen.execution.device);
-    let model = classify::load_model_as(config, &chosen)?;
+    let loaded = classify::load_model_as(config, &chosen);
+    if loaded.is_err() {
+        // An error is no crash.
+        trial::loaded(config, chosen.execution.device);
+    }
+    let (model, reason) = match (loaded, choice.candidate) {
+        // It worked in another process. No one has named it, so the processor does.
+        (Err(error), Some(candidate)) => {
+            tracing::warn!(%candidate, %error, "what was chosen for `device: auto` cannot be loaded: the model runs on the processor");
+            let execution = Execution { device: Device::Cpu, ..config.execution };
+            let on_processor = Config { execution, ..config.clone() };
+            (classify::load_model_as(config, &on_processor)?, String::new())
+        }
+        (loaded, _) => (loaded?, choice.reason),
+    };
     let mut facts = model.facts();
-    if !choice.reason.is_empty() {
-        facts.reason = choice.reason;
+    if !reason.is_empty() {
+        facts.reason = reason;
     }
     metrics.set_model(facts);
     let model = match config.canary {
