@@ -57,7 +57,7 @@ fn blocks(x: u32, y: u32) -> [u8; 3] {
 fn page(x: u32, y: u32) -> [u8; 3] {
     let (line, word) = (y / 14, x / 9);
     let is_margin = !(24..296).contains(&x) || !(16..224).contains(&y);
-    let is_gap = y % 14 < 6 || (word + line * 5) % 7 == 0 || x % 9 == 0;
+    let is_gap = y % 14 < 6 || (word + line * 5).is_multiple_of(7) || x.is_multiple_of(9);
     if is_margin || is_gap { [250, 249, 245] } else { [35, 35, 40] }
 }
 
