@@ -109,7 +109,9 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
             ));
             None
         }
-        _ => Classifier::load(&trial::without_plugin(config)).err().map(|error| super::problem(places, &error)),
+        _ => {
+            Classifier::load(&trial::without_plugin(config)).err().map(|error| super::problem(places, &error))
+        }
     };
 
     let certificate = config.listen.as_ref().and_then(|listen| listen.tls.as_ref()?.check().err());

@@ -209,8 +209,7 @@ fn execution(typed: &ExecutionArgs, configured: Option<Execution>) -> Execution 
     let device = if typed.device == Device::Auto { configured.device } else { typed.device };
     let max_batch =
         if typed.max_batch == Execution::MAX_BATCH { configured.max_batch } else { typed.max_batch };
-    let precision =
-        if typed.precision == Precision::Auto { configured.precision } else { typed.precision };
+    let precision = if typed.precision == Precision::Auto { configured.precision } else { typed.precision };
     let threads = typed.threads.or(configured.threads);
     Execution { device, precision, max_batch, threads, ..configured }
 }
