@@ -241,7 +241,7 @@ impl<'a> Worker<'a> {
         guard.check_if_due(self.model, &self.progress.canary);
     }
 
-    /// Moves the model to the processor if the device was lost on a picture that is no frame: its error went to who asked.
+    /// Moves the model to the processor if the device was lost on a picture that is no frame: the caller received its error.
     fn leave_lost_device(&mut self) {
         let Some(guard) = &mut self.guard else { return };
         if let Err(error @ ModelError::Lost(_)) = self.model.health() {
