@@ -3,7 +3,7 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export PREFIX SYSCONFDIR DESTDIR BINARY ONNXRUNTIME
 
-.PHONY: help setup demo test check stress bench package test-package install uninstall long attacks
+.PHONY: help setup demo test check stress bench package package-openvino test-package install uninstall long attacks
 
 help:
 	@echo 'make demo          real alerts for pictures that are dropped into a folder'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench         the time from a closed file to its alert, and of the model alone'
 	@echo 'make setup         installs what is needed to build and run'
 	@echo 'make package       a Debian package, in target/debian'
+	@echo 'make package-openvino  the package stakeout-openvino, for Intel'\''s processors, GPUs and NPUs'
 	@echo 'make test-package  installs, upgrades and purges the package in a clean Debian (as root)'
 	@echo 'make install       for other systems, below PREFIX=/usr/local'
 	@echo 'make uninstall     removes what `make install` has installed'
@@ -50,6 +51,9 @@ bench: setup
 
 package:
 	@tools/package.sh
+
+package-openvino: package
+	@tools/package_openvino.sh
 
 test-package:
 	@tools/test_package.sh

@@ -35,7 +35,7 @@
 //! | 8 | `config` |
 //! | 9 | `controls`, `engine`, `mqtt`, `watches` |
 //! | 10 | `model` |
-//! | 11 | `alert`, `classify`, `source`, `trigger` |
+//! | 11 | `alert`, `classify`, `source`, `trial`, `trigger` |
 //! | 12 | `judge`, `progress`, `suggest` |
 //! | 13 | `observe` |
 //! | 14 | `history` |
@@ -53,7 +53,7 @@
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
-| [`controls`] | what is set while the service runs, until the files change it: `stakeout set`, `snooze`, `enable`, `disable` |
+//! | [`controls`] | what is set while the service runs, until the files change it: `stakeout set`, `snooze`, `enable`, `disable` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`recent_lines`] | the newest lines of the log, in memory |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
@@ -65,8 +65,9 @@
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
-//! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process, `engine/remote` a model server |
+//! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process, with its plugins, `engine/remote` a model server |
 //! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
+//! | [`trial`] | tries devices in a process of their own, and chooses the fastest one that computes right |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
 //! | [`suggest`] | which settings of a label suit its recorded scores |
@@ -113,7 +114,7 @@
 //! | `api/bundle`, `api/openapi`, `api/query`, `api/rate`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
-//! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
+//! | `classify/batch_figures`, `classify/score`, `model/canary/pictures`, `model/canary/verdict`, `model/preprocess`, `trial/decision` |
 //! | `engine/remote/answer`, `engine/remote/contract`, `engine/remote/failure`, `engine/remote/numbers`, `engine/remote/roster` |
 //! | `config/changes`, `config/controlled`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
@@ -148,6 +149,8 @@
 //! | `sandbox` | starts a process that decodes pictures, and waits for its end; one for each process |
 //! | `relay` | forwards a stream between FFmpeg and its camera: login, redirects and TLS; one for each stream over RTSP and HTTP |
 //! | `prepare` | prepares frames, and pictures that people search by, for the model while the model runs |
+//! | `engine` | runs the model on another device than the processor, so that a device that hangs does not stop `model` |
+//! | `trial` | reads the answer of a process that tries a device |
 //! | `model` | owns the model's sessions: scores batches, encodes pictures that people search by, and, while idle, embeds stored pictures |
 //! | `judge` | runs the triggers and writes alerts to the outbox |
 //! | `history` | records observations, deletes old entries, and carries out requests; no other thread writes to the history |
@@ -277,6 +280,7 @@ pub mod terminal;
 pub mod text_file;
 pub mod tls;
 pub mod topic;
+pub mod trial;
 pub mod trigger;
 pub mod tune;
 pub mod watches;

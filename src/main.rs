@@ -52,6 +52,8 @@ enum Command {
     Set(commands::set::Args),
     /// Fetch, list, verify, serve and remove models of the hub
     Models(commands::models::Args),
+    /// List devices that can run a model, and add or remove plugins for them
+    Devices(commands::devices::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
     /// Measure how many cameras this machine can watch
@@ -68,6 +70,9 @@ enum Command {
     /// Write the man pages into a folder, for packages
     #[command(hide = true)]
     Man(commands::completions::ManArgs),
+    /// Try a device for the service, in a process of its own
+    #[command(hide = true)]
+    Trial,
     /// Suggest thresholds from recordings
     Tune(commands::tune::Args),
     /// Print the configuration's JSON Schema, for editors
@@ -83,6 +88,8 @@ fn main() -> ExitCode {
     let logging = match arguments.command {
         // It gives up its rights while it has one thread, and the service reports how it ended.
         Command::Decoder(_) => None,
+        // The service logs the outcome.
+        Command::Trial => Some(commands::logging::start("off")),
         // Its findings say what is wrong; lines of the log between them would repeat that.
         Command::Doctor(_) | Command::SupportBundle(_) => Some(commands::logging::start("off")),
         _ => Some(commands::logging::start(commands::logging::DEFAULT_FILTER)),
@@ -109,6 +116,8 @@ fn main() -> ExitCode {
         Command::Disable(args) => commands::enable::run(&args, false),
         Command::Set(args) => commands::set::run(&args),
         Command::Models(args) => commands::models::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
+        Command::Trial => Ok(commands::trial::run()),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::History(args) => commands::history::run(&args),

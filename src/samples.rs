@@ -54,6 +54,7 @@ pub(super) fn config() -> Config {
         model: ModelRef::Bundled,
         model_server: None,
         execution: Execution { device: Device::Cpu, ..Execution::default() },
+        canary: None,
         onnxruntime: None,
         mqtt: Mqtt {
             host: "localhost".to_owned(),

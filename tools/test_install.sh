@@ -12,7 +12,7 @@ make_it() { make --no-print-directory "$1" DESTDIR="$work/root" PREFIX=/opt/stak
 make_it install
 here=$work/root/opt/stakeout
 for file in bin/stakeout lib/systemd/system/stakeout.service lib/systemd/system/stakeout@.service lib/sysusers.d/stakeout.conf \
-  lib/tmpfiles.d/stakeout.conf share/stakeout/move-inbox share/stakeout/systemd/gpu.conf share/stakeout/systemd/edit.conf share/man/man1/stakeout.1.gz share/man/man1/stakeout-run.1.gz \
+  lib/tmpfiles.d/stakeout.conf share/stakeout/move-inbox share/stakeout/systemd/gpu.conf share/stakeout/systemd/edit.conf share/stakeout/systemd/openvino.conf share/man/man1/stakeout.1.gz share/man/man1/stakeout-run.1.gz \
   share/bash-completion/completions/stakeout share/zsh/site-functions/_stakeout share/fish/vendor_completions.d/stakeout.fish \
   share/doc/stakeout/README.md share/doc/stakeout/LICENSE-MIT share/doc/stakeout/reference.yaml \
   share/doc/stakeout/docs/commands.md share/doc/stakeout/config/reference.yaml share/doc/stakeout/html/{index.html,search.html,search-index.js,docs.css}; do

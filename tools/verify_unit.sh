@@ -36,6 +36,7 @@ verify stakeout@garage.service stakeout@.service 12
 verify stakeout.service stakeout.service 17 gpu.conf
 verify stakeout.service stakeout.service 17 camera.conf
 verify stakeout.service stakeout.service 12 edit.conf
+verify stakeout.service stakeout.service 13 openvino.conf
 
 # The units for older and newer releases of systemd differ only in the reload.
 tools/units.sh "$units/old" 252

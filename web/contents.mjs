@@ -3,10 +3,10 @@
 /** `[title, paths from the root of the repository]` for each group. */
 export const CONTENTS = [
   ["Start", ["README.md", "docs/home-assistant-in-ten-minutes.md", "docs/from-frigate.md", "docs/packaging.md", "docs/commands.md"]],
-  ["What to watch for", ["docs/choosing-words.md", "docs/rules.md", "docs/tuning.md", "docs/why-no-alert.md", "docs/reload.md", "docs/models.md", "models/bundled/README.md"]],
+  ["What to watch for", ["docs/choosing-words.md", "docs/rules.md", "docs/tuning.md", "docs/why-no-alert.md", "docs/reload.md", "docs/models.md", "docs/devices.md", "models/bundled/README.md"]],
   ["Where frames come from", ["docs/sources.md", "docs/mqtt-sources.md"]],
   ["Use it", ["docs/console.md", "docs/home-assistant.md", "docs/node-red.md", "docs/history.md", "docs/privacy.md"]],
-  ["Operate it", ["docs/fleet.md", "docs/monitoring.md", "docs/troubleshooting.md", "docs/reliability.md", "docs/security.md", "SECURITY.md"]],
+  ["Operate it", ["docs/fleet.md", "docs/scale-out.md", "docs/monitoring.md", "docs/troubleshooting.md", "docs/reliability.md", "docs/security.md", "SECURITY.md"]],
   ["Reference", ["docs/configuration.md", "docs/topics.md", "docs/api.md", "docs/how-it-works.md", "CHANGELOG.md", "CONTRIBUTING.md"]],
   [
     "Figures",

@@ -149,7 +149,8 @@ async fn session(
                 let _ = client.subscribe(wanted);
             }
             Ok(Event::Subscribed(refusals)) => {
-                let refused = wanted.iter().zip(refusals).filter_map(|(filter, why)| Some((&filter.path, why?)));
+                let refused =
+                    wanted.iter().zip(refusals).filter_map(|(filter, why)| Some((&filter.path, why?)));
                 let refused: Vec<_> = refused.collect();
                 if let (Some((filter, why)), true) = (refused.first(), refused.len() == wanted.len()) {
                     return Ended::Refused((*filter).clone(), why.clone());

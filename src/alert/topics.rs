@@ -85,6 +85,12 @@ impl Topics {
         format!("{}/problem", self.prefix)
     }
 
+    /// Whether the device that runs the model computes right.
+    #[must_use]
+    pub fn model(&self) -> String {
+        format!("{}/model", self.prefix)
+    }
+
     /// The heartbeats of the service.
     #[must_use]
     pub fn heartbeat(&self) -> String {
@@ -206,6 +212,7 @@ mod tests {
         assert_eq!(topics.config_status(), "home/stakeout/config/status");
         assert_eq!(topics.outbox_status(), "home/stakeout/outbox/status");
         assert_eq!(topics.service_problem(), "home/stakeout/problem");
+        assert_eq!(topics.model(), "home/stakeout/model");
         assert_eq!(topics.heartbeat(), "home/stakeout/heartbeat");
         assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
         assert_eq!(

@@ -52,6 +52,7 @@ fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
         ("config_status".to_owned(), json!(topics.config_status())),
         ("outbox_status".to_owned(), json!(topics.outbox_status())),
         ("problem".to_owned(), json!(topics.service_problem())),
+        ("model".to_owned(), json!(topics.model())),
         ("stats".to_owned(), json!(topics.stats())),
     ]);
     if config.mqtt.connection.heartbeat.is_some() {

@@ -123,6 +123,7 @@ fn model(metrics: &ServiceMetrics) -> Model {
             device: facts.device.to_string(),
             reason: facts.reason.clone(),
         }),
+        problem: metrics.model.canary.state().cause(),
         scored: counts.scored,
         repeated: counts.repeated,
         failed: counts.failed,

@@ -10,7 +10,7 @@ use super::{
     score::Scores,
 };
 use crate::{
-    config::{Config, Device},
+    config::{Config, Device, Variant},
     engine::Engines,
     model::{
         Model, ModelError, Options, RuntimeError,
@@ -70,12 +70,16 @@ impl LoadError {
     }
 }
 
-/// The device that `config` asks for; `auto` is replaced by a device of this machine.
+/// The device that `config` asks for; `auto` is replaced by a device of this machine. A plugin is not loaded yet.
 ///
 /// # Errors
 /// ONNX Runtime is missing, or the device that is named does not work.
 pub fn device(config: &Config) -> Result<Device, LoadError> {
-    Ok(Engines::load(config)?.device(config.execution.device).map_err(ModelError::from)?)
+    let (engines, wanted) = (Engines::load(config)?, config.execution.device);
+    if engines.needs_plugin(wanted) {
+        return Ok(wanted);
+    }
+    Ok(engines.device(wanted).map_err(ModelError::from)?)
 }
 
 /// Finds and loads the model that `config` asks for.
@@ -83,12 +87,22 @@ pub fn device(config: &Config) -> Result<Device, LoadError> {
 /// # Errors
 /// The model cannot be found or loaded; the error says what to do.
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
-    let found = hub::find(&config.model, device(config)?)?;
-    let engines = Engines::load(config)?;
-    let options = Options { execution: config.execution, ..found.options() };
+    load_model_as(config, config)
+}
+
+/// Finds and loads the model of `chosen`, which is `asked` with the device, precision and variant that were chosen for it.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_model_as(asked: &Config, chosen: &Config) -> Result<Model, LoadError> {
+    let found = hub::find(&chosen.model, device(chosen)?)?;
+    let engines = Engines::load(chosen)?;
+    // A variant that someone named is compared with itself on the processor.
+    let reference = (asked.model.variant() == Variant::Auto).then(|| found.reference_for(&found.suffix));
+    let options = Options { execution: chosen.execution, reference, ..found.options() };
     let model = Model::load(engines.clone(), &found.files, &options)?;
     let (wanted, device, variant, library) =
-        (config.execution.device, model.device(), found.variant(), engines.name());
+        (asked.execution.device, model.device(), found.variant(), engines.name());
     match engines.server() {
         None => info!(variant, %device, %wanted, library, "the model is loaded"),
         Some(server) => {

@@ -20,7 +20,7 @@ pub(super) fn embed_each(
     for batch in values.chunks(one * max_batch) {
         match run(model, batch) {
             Ok(vectors) => embeddings.extend(vectors.into_iter().map(|vector| Ok(vector.into()))),
-            Err(reason @ ModelError::Run(_)) if batch.len() > one => {
+            Err(reason @ (ModelError::Run(_) | ModelError::NotANumber)) if batch.len() > one => {
                 warn!(%reason, pictures = batch.len() / one, "a batch failed; its pictures are tried one by one");
                 for picture in batch.chunks(one) {
                     let vector = run(model, picture).map(|vectors| vectors.into_iter().flatten().collect());

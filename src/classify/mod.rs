@@ -4,9 +4,11 @@
 
 mod availability;
 mod batch_figures;
+mod canary_status;
 mod classifier;
 mod embed;
 mod encoder;
+mod guard;
 mod idle;
 pub mod labels;
 mod pictures;
@@ -23,8 +25,10 @@ use std::sync::Arc;
 
 pub use availability::{Availability, Away};
 pub use batch_figures::BatchFigures;
-pub use classifier::{Classifier, LoadError, device, load_model};
+pub use canary_status::{CanaryProblem, CanaryState, CanaryStatus};
+pub use classifier::{Classifier, LoadError, device, load_model, load_model_as};
 pub use encoder::LabelEncoder;
+pub use guard::GuardedModel;
 pub use idle::{IdleError, IdleModel};
 pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};

@@ -8,6 +8,7 @@ use std::{
 use super::{
     availability::Availability,
     batch_figures::{BatchFigures, RecentBatches},
+    canary_status::CanaryStatus,
 };
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
@@ -42,6 +43,8 @@ pub struct Progress {
     pub pulse: Heartbeat,
     /// The heartbeat of the thread that prepares pictures.
     pub prepare: Heartbeat,
+    /// What the canary found.
+    pub canary: CanaryStatus,
 }
 
 impl Progress {

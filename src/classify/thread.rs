@@ -2,7 +2,8 @@
 //!
 //! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while
 //! the engine is unavailable; a frame that the model rejects is dropped and counted. Pictures that people search by are encoded
-//! between two batches: at most one while frames wait.
+//! between two batches: at most one while frames wait. So does the canary run; a frame that the device failed on is scored again
+//! on the processor.
 
 use std::{
     io,
@@ -20,6 +21,7 @@ use tracing::{debug, error, warn};
 use super::{
     Scored,
     embed::embed_each,
+    guard::{Guard, GuardedModel},
     idle::{IdleModel, IdlePictures, More},
     pictures::PictureRequest,
     prepare::{self, Prepared, PreparedFrame, Work},
@@ -48,16 +50,17 @@ pub struct ReceiverGone;
 /// # Errors
 /// The operating system has no thread left.
 pub fn spawn(
-    model: Model,
+    model: impl Into<GuardedModel>,
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
     pictures: Receiver<PictureRequest>,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
 ) -> io::Result<(thread::JoinHandle<Result<Counts, ReceiverGone>>, IdleModel)> {
+    let GuardedModel { model, guard } = model.into();
     let (idle, can_wait) = IdleModel::channel(model.preprocessor().clone());
     let work = Work::new(frames, Some(pictures));
-    let thread = start(model, watchlist, work, scored, progress, (false, Some(can_wait)))?;
+    let thread = start((model, guard), watchlist, work, scored, progress, (false, Some(can_wait)))?;
     Ok((thread, idle))
 }
 
@@ -73,11 +76,11 @@ pub fn spawn_in_full_batches(
     scored: Sender<Scored>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     let work = Work::new(frames, None);
-    start(model, watchlist, work, scored, Arc::default(), (true, None))
+    start((model, None), watchlist, work, scored, Arc::default(), (true, None))
 }
 
 fn start(
-    mut model: Model,
+    (mut model, guard): (Model, Option<Guard>),
     watchlist: watch::Receiver<Arc<Watchlist>>,
     work: Work,
     scored: Sender<Scored>,
@@ -89,7 +92,7 @@ fn start(
     let frames = prepare::spawn(preprocessor, watchlist.clone(), work, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
         let worker = Worker::new(&mut model, watchlist, progress, max_batch, full_batches);
-        Worker { idle, ..worker }.run(frames, &scored)
+        Worker { idle, guard, ..worker }.run(frames, &scored)
     })
 }
 
@@ -123,6 +126,8 @@ struct Worker<'a> {
     held: Option<VectorRequest>,
     /// Pictures for the time without frames; `None`: there are none any more.
     idle: Option<IdlePictures>,
+    /// The canary; `None`: the model needs none.
+    guard: Option<Guard>,
     /// Sleeps between two attempts while the engine is unavailable.
     sleep: fn(Duration),
 }
@@ -136,8 +141,20 @@ impl<'a> Worker<'a> {
         full_batches: bool,
     ) -> Self {
         let (repeats, counts) = (Repeats::default(), Counts::default());
-        let (held, idle, sleep) = (None, None, thread::sleep);
-        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, held, idle, sleep }
+        let (held, idle, guard, sleep) = (None, None, None, thread::sleep);
+        Self {
+            model,
+            max_batch,
+            watchlist,
+            repeats,
+            counts,
+            full_batches,
+            progress,
+            held,
+            idle,
+            guard,
+            sleep,
+        }
     }
 
     fn run(
@@ -188,14 +205,20 @@ impl<'a> Worker<'a> {
     }
 
     fn encode(&mut self, picture: VectorRequest) {
-        let _at_work = self.progress.pulse.work();
+        let at_work = self.progress.pulse.work();
         picture.answer(self.model);
+        drop(at_work);
+        self.leave_lost_device();
     }
 
-    /// Waits for the next frame or picture, and embeds pictures that can wait meanwhile.
+    /// Waits for the next frame or picture, and embeds pictures that can wait meanwhile. The canary runs when it is due.
     fn wait_for_next(&mut self, frames: &mut Prefetch<Prepared>) -> Option<Prepared> {
-        while let Some(idle) = &mut self.idle {
-            match frames.wait_for(idle.rest) {
+        loop {
+            self.check_device();
+            let rest = self.idle.as_ref().map(|idle| idle.rest);
+            let due = self.guard.as_ref().and_then(Guard::until_due);
+            let Some(longest) = rest.into_iter().chain(due).min() else { return frames.wait() };
+            match frames.wait_for(longest) {
                 Waited::Item(next) => return Some(next),
                 Waited::Ended => return None,
                 // A frame is nearly ready.
@@ -204,11 +227,28 @@ impl<'a> Worker<'a> {
             }
             // Without frames, nothing else would notice it.
             self.progress.engine.report(&self.model.health());
+            let Some(idle) = self.idle.as_mut().filter(|idle| idle.rest <= longest) else { continue };
             if idle.embed_next(self.model, &self.progress.pulse) == More::Never {
                 self.idle = None;
             }
+            self.leave_lost_device();
         }
-        frames.wait()
+    }
+
+    /// Runs the canary when it is due.
+    fn check_device(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        let _at_work = guard.is_due().then(|| self.progress.pulse.work());
+        guard.check_if_due(self.model, &self.progress.canary);
+    }
+
+    /// Moves the model to the processor if the device was lost on a picture that is no frame: the caller received its error.
+    fn leave_lost_device(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        if let Err(error @ ModelError::Lost(_)) = self.model.health() {
+            let _at_work = self.progress.pulse.work();
+            guard.suspects(self.model, &error, &self.progress.canary);
+        }
     }
 
     fn score_batch(
@@ -258,8 +298,19 @@ impl<'a> Worker<'a> {
         for frame in &frames {
             frame.append_to(&mut values, watchlist, self.model.preprocessor());
         }
+        let (progress, sleep, guard) = (&self.progress, self.sleep, &mut self.guard);
         let run = |model: &mut Model, values: &[f32]| {
-            embed_when_available(model, values, &self.progress, scored, self.sleep)
+            let answer = embed_when_available(model, values, progress, scored, sleep);
+            let is_device_to_blame = match (&answer, guard.as_mut()) {
+                (Err(error), Some(guard)) => guard.suspects(model, error, &progress.canary),
+                _ => false,
+            };
+            if !is_device_to_blame {
+                return answer;
+            }
+            // The model runs on the processor now.
+            progress.pulse.beat();
+            embed_when_available(model, values, progress, scored, sleep)
         };
         let mut embeddings = embed_each(self.model, &values, self.max_batch, run).into_iter();
         if scored.is_closed() {
@@ -329,7 +380,7 @@ mod tests {
         classify::{IdleError, PictureEncoding, PictureEncodingError, PreparedPicture, labels::LabelVectors},
         engine::{EngineError, Engines, fake::FakeEngine},
         frame::Slot,
-        model::{ModelFiles, Options},
+        model::{ModelFiles, Options, canary::Canary},
         picture::Picture,
         policy::Scoring,
     };
@@ -575,6 +626,143 @@ mod tests {
         drop(worker);
         assert_eq!((waiting.join().unwrap(), runs.lock().unwrap().len()), (Err(IdleError::Stopping), 0));
     }
+
+    /// What a device does when it fails.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Failure {
+        None,
+        NotANumber,
+        Constant,
+        Slow,
+        Hangs,
+        Crashes,
+    }
+
+    /// A device whose failure a test switches on, and a clock that moves when the test or a slow device moves it.
+    #[derive(Clone)]
+    struct Device {
+        failure: Arc<Mutex<Failure>>,
+        clock: Arc<AtomicU64>,
+    }
+
+    const EVERY: Duration = Duration::from_secs(3600);
+
+    impl Device {
+        fn new() -> Self {
+            Self { failure: Arc::new(Mutex::new(Failure::None)), clock: Arc::default() }
+        }
+
+        /// The clock moves by this time.
+        fn pass(&self, time: Duration) {
+            let milliseconds = u64::try_from(time.as_millis()).unwrap();
+            self.clock.fetch_add(milliseconds, Ordering::Relaxed);
+        }
+
+        /// A model on this device, run by this provider, with its guard. The processor of the machine works.
+        fn model(&self, provider: &str) -> (Model, Guard) {
+            let device = self.clone();
+            let answer = move |pictures: &[f32]| {
+                device.pass(Duration::from_millis(10));
+                let failure = *device.failure.lock().unwrap();
+                match failure {
+                    Failure::None => {}
+                    Failure::NotANumber => return Ok(vec![f32::NAN; pictures.len()]),
+                    Failure::Constant => return Ok(vec![0.5; pictures.len()]),
+                    Failure::Slow => device.pass(Duration::from_secs(1)),
+                    Failure::Hangs => loop {
+                        thread::park();
+                    },
+                    Failure::Crashes => panic!("a crash that a test wants"),
+                }
+                Ok(pictures.to_vec())
+            };
+            let engine = FakeEngine::new(answer).beside(|pictures| Ok(pictures.to_vec())).run_by(provider);
+            let options = Options { longest_run: Some(Duration::from_millis(200)), ..Options::default() };
+            let model = Model::load(Engines::Fake(engine), &ModelFiles::bundled(), &options).unwrap();
+            let canary = Canary::of(&model).unwrap().unwrap();
+            let clock = Arc::clone(&self.clock);
+            let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+            (model, Guard::new(canary, EVERY, Arc::new(now)))
+        }
+    }
+
+    #[test]
+    fn each_failure_of_a_device_is_reported_within_one_interval() {
+        for (failure, provider, expected) in [
+            (Failure::None, "Gpu", None),
+            (Failure::None, "CPUExecutionProvider", Some("not_used")),
+            (Failure::NotANumber, "Gpu", Some("not_a_number")),
+            (Failure::Constant, "Gpu", Some("constant")),
+            (Failure::Slow, "Gpu", Some("slow")),
+            (Failure::Hangs, "Gpu", Some("lost")),
+            (Failure::Crashes, "Gpu", Some("lost")),
+        ] {
+            let device = Device::new();
+            let (mut model, guard) = device.model(provider);
+            assert!(model.device().is_accelerator());
+            let progress = Arc::<Progress>::default();
+            let mut worker = Worker::new(&mut model, watchlist(), Arc::clone(&progress), 4, true);
+            worker.guard = Some(guard);
+            let fault = || progress.canary.state().problem.map(|problem| problem.fault.word());
+            if failure != Failure::None {
+                worker.check_device();
+                assert_eq!(
+                    (progress.canary.passed(), fault()),
+                    (1, None),
+                    "{failure:?}: it works at the start"
+                );
+                *device.failure.lock().unwrap() = failure;
+                worker.check_device();
+                assert_eq!((progress.canary.passed(), fault()), (1, None), "{failure:?}: it is not due");
+                device.pass(EVERY);
+            }
+            worker.check_device();
+            assert_eq!(fault(), expected, "{failure:?}");
+            let state = progress.canary.state();
+            assert_eq!(state.word(), if expected.is_some() { "fallback" } else { "ok" }, "{failure:?}");
+            assert_eq!(worker.model.device().is_accelerator(), expected.is_none(), "{failure:?}");
+            // Later checks change nothing: the processor needs none.
+            device.pass(EVERY);
+            worker.check_device();
+            let failed: u64 = progress.canary.failed().iter().map(|(_, count)| count).sum();
+            assert_eq!(failed, u64::from(expected.is_some()), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn no_frame_is_lost_when_a_device_fails_between_two_checks() {
+        for failure in [Failure::NotANumber, Failure::Hangs, Failure::Crashes] {
+            let device = Device::new();
+            let (mut model, guard) = device.model("Gpu");
+            let (progress, slots) = (Arc::<Progress>::default(), 5);
+            let (frames, receiver) = mpsc::channel(slots);
+            (0..slots).for_each(|red| frames.try_send(frame(u8::try_from(red).unwrap())).unwrap());
+            drop(frames);
+            let (sender, mut scored) = mpsc::channel(slots);
+            let prepared = prepare::spawn(
+                model.preprocessor().clone(),
+                watchlist(),
+                Work::new(receiver, None),
+                2,
+                Arc::clone(&progress),
+            );
+            let mut worker = Worker::new(&mut model, watchlist(), Arc::clone(&progress), 2, true);
+            worker.guard = Some(guard);
+            worker.check_device();
+            device.pass(PAUSE_BEFORE_SUSPICION);
+            *device.failure.lock().unwrap() = failure;
+            let counts = worker.run(prepared.unwrap(), &sender).unwrap();
+            drop(sender);
+            let origins: Vec<_> =
+                std::iter::from_fn(|| scored.blocking_recv()).map(|it| it.frame.origin).collect();
+            assert_eq!(origins, ["0", "1", "2", "3", "4"], "{failure:?}: every frame once, in order");
+            assert_eq!(counts, Counts { scored: 5, ..Counts::default() }, "{failure:?}");
+            assert_eq!(progress.canary.state().word(), "fallback", "{failure:?}");
+        }
+    }
+
+    /// A check was made a little while before.
+    const PAUSE_BEFORE_SUSPICION: Duration = Duration::from_secs(60);
 
     #[test]
     fn only_the_rejected_frame_is_dropped_and_counted() {

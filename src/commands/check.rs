@@ -18,7 +18,7 @@ use crate::{
         ModelError,
         hub::{self, HubError},
     },
-    mqtt, terminal,
+    mqtt, terminal, trial,
     yaml::error::Problems,
 };
 
@@ -117,7 +117,7 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
             ));
             None
         }
-        _ => match Classifier::load(config) {
+        _ => match Classifier::load(&trial::without_plugin(config)) {
             // A server rejects the stand-in for a token.
             Err(LoadError::Model(ModelError::Server(_))) if loaded.unseen => None,
             Err(error) => Some(super::problem(places, &error)),

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod console;
 mod controls;
 pub mod decoder;
+pub mod devices;
 pub mod doctor;
 mod embed;
 pub mod enable;
@@ -30,6 +31,7 @@ pub mod search;
 pub mod set;
 pub mod snooze;
 pub mod support_bundle;
+pub mod trial;
 pub mod tune;
 pub mod watch_for;
 
@@ -43,7 +45,9 @@ use anyhow::Result;
 use crate::{
     api,
     classify::LoadError,
-    config::{self, Config, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
+    config::{
+        self, Config, Device, Execution, HubModel, Loaded, ModelRef, Precision, Variant, is_plain_path,
+    },
     picture::MAX_PIXELS_RANGE,
     terminal,
     yaml::{
@@ -135,9 +139,13 @@ struct ExecutionArgs {
 /// The device, and its threads.
 #[derive(Debug, clap::Args)]
 struct DeviceArgs {
-    /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
+    /// auto, cpu, cuda, cuda:1, tensorrt, tensorrt-rtx, openvino, openvino:gpu, openvino:npu, webgpu, qnn, migraphx, rocm,
+    /// coreml or directml
     #[arg(long, value_parser = Device::parse, default_value = "auto")]
     device: Device,
+    /// The precision in which openvino computes graphs of full precision: auto, fp32, bf16 or fp16
+    #[arg(long, value_parser = Precision::parse, default_value = "auto")]
+    precision: Precision,
     /// Threads of the model on the CPU [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -152,7 +160,7 @@ impl ExecutionArgs {
 impl DeviceArgs {
     fn execution(&self) -> Execution {
         let threads = self.threads.map(usize::from);
-        Execution { device: self.device, threads, ..Execution::default() }
+        Execution { device: self.device, precision: self.precision, threads, ..Execution::default() }
     }
 }
 

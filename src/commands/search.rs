@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     local_time, picture, terminal,
     topic::topic_level,
+    trial,
     yaml::value,
 };
 
@@ -107,7 +108,7 @@ fn answer(args: &Args, client: &Client, config: &Config) -> anyhow::Result<Respo
     // Before the model is loaded, which takes longer.
     let words = args.text.as_deref().map(search::words).transpose()?;
     let like = args.like.as_deref().map(|typed| read_picture(typed, config)).transpose()?;
-    let mut model = classify::load_model(config)?;
+    let mut model = classify::load_model_as(config, &trial::chosen_before(config).apply(config))?;
     let mut vectors = Vec::new();
     if let Some(words) = &words {
         let texts = LabelEncoder::new(&model, VectorCache::none()).texts(words).map_err(api::Error::from)?;

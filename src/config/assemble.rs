@@ -1,12 +1,12 @@
 //! Assembles a configuration from the YAML trees of its files: the keys of the main file, and the checks between sections.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
 use super::{
     delivery::{self, Command, OutboxLimits, Webhook},
-    device::{self, Device, Execution},
+    device::{self, Device, Execution, Precision},
     home_assistant::{self, HomeAssistant},
     http_endpoint::{self, Listen},
     label_sets::{self, LabelSets},
@@ -39,6 +39,8 @@ pub struct Config {
     pub model_server: Option<ModelServer>,
     /// How the model is run.
     pub execution: Execution,
+    /// How often the canary runs; `None`: never.
+    pub canary: Option<Duration>,
     /// The ONNX Runtime shared library, if it is configured.
     pub onnxruntime: Option<PathBuf>,
     /// The broker.
@@ -123,12 +125,28 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     Field::new(
         "device",
         Device::FORM,
-        "cpu; cuda, cuda:1 or tensorrt (NVIDIA); migraphx or rocm (AMD); openvino, openvino:cpu, openvino:gpu, openvino:gpu.1 or \
-         openvino:npu (Intel); coreml; directml. A device that does not work is an error. auto: the best working device (never \
+        "cpu; cuda, cuda:1, tensorrt or tensorrt-rtx (NVIDIA); migraphx or rocm (AMD); openvino, openvino:cpu, openvino:gpu, \
+         openvino:gpu.1 or openvino:npu (Intel); webgpu; qnn (Qualcomm); coreml; directml; or a plugin by its file. A device that does \
+         not work is an error. auto: `stakeout run` measures what is installed and takes the fastest that computes right (never \
          tensorrt), otherwise the processor.",
-        |it: &Config| Some(json!(it.execution.device.to_string())),
+        |it: &Config| Some(it.execution.device.shown()),
     )
     .default("auto"),
+    Field::new(
+        "precision",
+        Precision::FORM,
+        "The precision in which openvino computes graphs of full precision. auto: bf16 or fp16 where the device has it in hardware.",
+        |it: &Config| Some(json!(it.execution.precision.word())),
+    )
+    .default("auto"),
+    Field::new(
+        "canary",
+        device::canary::FORM,
+        "How often fixed pictures pass through the model, to check that the device computes right; it also happens at the start. After \
+         a failure the model continues on the processor. Files that run unchanged on the processor need no check. off: never.",
+        |it: &Config| Some(json!(device::canary::shown(it.canary))),
+    )
+    .default("1h"),
     Field::new("threads", Execution::COUNT, "Threads of one run on the processor.", |it: &Config| {
         Some(it.execution.threads.map_or(json!("one for each processor"), |threads| json!(threads)))
     })
@@ -262,6 +280,7 @@ pub(super) fn assemble(
     if model.as_ref().is_some_and(|model| model.server.is_some()) {
         device::of_no_use(reader, &section);
     }
+    let canary = section.read(reader, "canary", device::canary::read);
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
     let memory = section.read(reader, "memory", Reader::size);
     let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &ON_OFF));
@@ -277,6 +296,7 @@ pub(super) fn assemble(
         model,
         model_server,
         execution: execution?,
+        canary: canary?,
         onnxruntime: onnxruntime?,
         mqtt: mqtt?,
         webhook: webhook?,

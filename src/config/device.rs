@@ -1,13 +1,20 @@
-//! How the model is run: on which device, with how many threads, how many pictures at once, in how much GPU memory.
+//! How the model is run: on which device, in which precision, with how many threads, how many pictures at once, in how much GPU memory.
 //!
 //! Whether this machine has the device is checked when the model is loaded.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
 
 use crate::yaml::{
-    fields::Form,
+    fields::{Field, Form, Table, explain, specs, words},
     names,
-    reader::{Reader, Section},
+    reader::{Reader, Section, Setting},
     value,
 };
 
@@ -16,6 +23,8 @@ use crate::yaml::{
 pub struct Execution {
     /// Where it runs.
     pub device: Device,
+    /// The precision in which a device computes graphs of full precision, if the device has a choice.
+    pub precision: Precision,
     /// Threads of one run on the processor; `None`: one for each processor.
     pub threads: Option<usize>,
     /// The most pictures in one run.
@@ -33,7 +42,57 @@ impl Execution {
 
 impl Default for Execution {
     fn default() -> Self {
-        Self { device: Device::Auto, threads: None, max_batch: Self::MAX_BATCH, gpu_memory: None }
+        Self {
+            device: Device::Auto,
+            precision: Precision::Auto,
+            threads: None,
+            max_batch: Self::MAX_BATCH,
+            gpu_memory: None,
+        }
+    }
+}
+
+/// The precision in which a device computes graphs of full precision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// The fastest one that the device has in hardware.
+    #[default]
+    Auto,
+    /// 32 bits, as the reference.
+    Fp32,
+    /// 16 bits with the range of 32.
+    Bf16,
+    /// 16 bits.
+    Fp16,
+}
+
+impl Precision {
+    /// The words in the configuration.
+    pub const WORDS: [(&str, Self); 4] =
+        [("auto", Self::Auto), ("fp32", Self::Fp32), ("bf16", Self::Bf16), ("fp16", Self::Fp16)];
+    pub(super) const FORM: Form = Form::Words(&words(&Self::WORDS));
+
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
+        }
+    }
+
+    /// Reads a word.
+    ///
+    /// # Errors
+    /// The known words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::WORDS.into_iter().find(|(word, _)| *word == text);
+        found.map(|(_, precision)| precision).ok_or_else(|| {
+            let known = Self::WORDS.map(|(word, _)| word);
+            format!("write {}", names::list(&known, "or"))
+        })
     }
 }
 
@@ -54,10 +113,44 @@ pub enum Device {
     MiGraphX(u32),
     /// A device of OpenVINO: Intel's processors, GPUs and NPUs.
     OpenVino(OpenVino),
+    /// An NVIDIA GPU with TensorRT for RTX, a plugin.
+    TensorRtRtx(u32),
+    /// A GPU through WebGPU, a plugin.
+    WebGpu(u32),
+    /// Qualcomm's NPU, a plugin.
+    Qnn,
     /// Apple's Core ML.
     CoreMl,
     /// A GPU under Windows.
     DirectMl(u32),
+    /// A device of a plugin that the configuration names by its file.
+    Plugin(&'static CustomPlugin),
+}
+
+/// A device of a plugin that the configuration names by its file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CustomPlugin {
+    /// The library of the plugin.
+    pub library: PathBuf,
+    /// Which of the plugin's devices, from 0.
+    pub device: u32,
+    /// The options of the plugin, as its documentation names them.
+    pub options: Vec<(String, String)>,
+}
+
+impl CustomPlugin {
+    /// A device is copied wherever it is used, so each different one is made once and kept until the process ends.
+    #[must_use]
+    pub fn interned(self) -> &'static Self {
+        static KNOWN: Mutex<Vec<&'static CustomPlugin>> = Mutex::new(Vec::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|known| ***known == self) {
+            return same;
+        }
+        let new: &'static Self = Box::leak(Box::new(self));
+        known.push(new);
+        new
+    }
 }
 
 /// A device of OpenVINO.
@@ -75,11 +168,26 @@ pub enum OpenVino {
 
 impl Device {
     /// The form in the configuration.
-    pub(super) const FORM: Form = Form::like("a device, such as `auto`, `cpu` or `cuda`");
+    pub(super) const FORM: Form = Form::Either(&[Self::WORD, Form::Mapping(&PLUGIN)]);
+
+    /// Its short form.
+    const WORD: Form = Form::like("a device, such as `auto`, `cpu` or `cuda`");
 
     /// The names without a number.
-    pub const NAMES: [&str; 9] =
-        ["auto", "cpu", "cuda", "tensorrt", "openvino", "migraphx", "rocm", "coreml", "directml"];
+    pub const NAMES: [&str; 12] = [
+        "auto",
+        "cpu",
+        "cuda",
+        "tensorrt",
+        "tensorrt-rtx",
+        "openvino",
+        "webgpu",
+        "qnn",
+        "migraphx",
+        "rocm",
+        "coreml",
+        "directml",
+    ];
 
     /// Reads a text such as `cuda:1`.
     ///
@@ -102,6 +210,9 @@ impl Device {
             "cpu" => alone(Self::Cpu),
             "cuda" => gpu(Self::Cuda),
             "tensorrt" => gpu(Self::TensorRt),
+            "tensorrt-rtx" => gpu(Self::TensorRtRtx),
+            "webgpu" => gpu(Self::WebGpu),
+            "qnn" => alone(Self::Qnn),
             "rocm" => gpu(Self::Rocm),
             "migraphx" => gpu(Self::MiGraphX),
             "openvino" => OpenVino::parse(which).map(Self::OpenVino).ok_or_else(|| {
@@ -138,9 +249,109 @@ impl Device {
             | Self::Rocm(_)
             | Self::MiGraphX(_)
             | Self::OpenVino(OpenVino::Gpu(_) | OpenVino::Npu)
+            | Self::TensorRtRtx(_)
+            | Self::WebGpu(_)
+            | Self::Qnn
             | Self::CoreMl
             | Self::DirectMl(_) => true,
+            // The graph of full precision suits every plugin.
+            Self::Plugin(_) => false,
         }
+    }
+
+    /// Its value in the configuration.
+    #[must_use]
+    pub fn shown(self) -> Value {
+        match self {
+            Self::Plugin(custom) => explain(PLUGIN_FIELDS, custom).into(),
+            named => json!(named.to_string()),
+        }
+    }
+}
+
+/// The keys of a device of a plugin.
+const PLUGIN_FIELDS: &[Field<CustomPlugin>] = &[
+    Field::new(
+        "plugin",
+        Form::Path,
+        "The library of an execution provider for ONNX Runtime.",
+        |it: &CustomPlugin| Some(json!(it.library.display().to_string())),
+    )
+    .required()
+    .example("/opt/provider/libprovider.so"),
+    Field::new(
+        "device",
+        Form::Whole(0, 63),
+        "Which of the devices that the plugin offers, from 0.",
+        |it: &CustomPlugin| Some(json!(it.device)),
+    )
+    .default("0"),
+    Field::new(
+        "options",
+        Form::Named(&Form::Text),
+        "Options of the plugin, as its documentation names them.",
+        |it: &CustomPlugin| {
+            let options = it.options.iter().map(|(key, value)| (key.clone(), json!(value)));
+            Some(Value::Object(options.collect()))
+        },
+    )
+    .example("{ precision: fast }"),
+];
+const PLUGIN: Table = Table { title: "device", fields: || specs(PLUGIN_FIELDS) };
+
+/// Reads a word such as `cuda:1`, or the mapping of a plugin.
+fn read_device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Device> {
+    if !at.is_mapping() {
+        let text = reader.text(at)?;
+        let device = Device::parse(&text);
+        return device.map_err(|remedy| reader.must_be(at, &Device::WORD.expected(), remedy)).ok();
+    }
+    let section = reader.section(at, &PLUGIN)?;
+    let library = section.read(reader, "plugin", Reader::path);
+    let device = section.read(reader, "device", Reader::whole);
+    let options = section.optional(reader, "options", |reader, at| {
+        let entries = reader.named(at, "name the options: `options: { NAME: VALUE }`");
+        let pair = |at: &Setting<'_>| Some((at.name.to_owned(), reader.text(at)?));
+        entries.iter().map(pair).collect::<Option<Vec<_>>>()
+    });
+    let (library, device, options) = (library?, device?, options?.unwrap_or_default());
+    Some(Device::Plugin(CustomPlugin { library, device, options }.interned()))
+}
+
+/// The name of a file without its folder, for messages.
+fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()
+}
+
+/// The key `canary`.
+pub(super) mod canary {
+    use super::{Duration, Form, Reader, Setting, value};
+
+    const LEAST: Duration = Duration::from_secs(60);
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+    /// The word for none.
+    const OFF: &str = "off";
+    /// The form in the configuration.
+    pub(in crate::config) const FORM: Form =
+        Form::Either(&[Form::Duration(LEAST, MOST), Form::Words(&[OFF])]);
+
+    /// The value as it would be typed.
+    pub(in crate::config) fn shown(every: Option<Duration>) -> String {
+        every.map_or(OFF.to_owned(), value::duration_text)
+    }
+
+    /// Reads `off`, or how often the canary runs.
+    pub(in crate::config) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Option<Duration>> {
+        reader.parsed(at, |text| match text {
+            OFF => Ok(None),
+            text => match value::duration(text)? {
+                every if (LEAST..=MOST).contains(&every) => Ok(Some(every)),
+                _ => {
+                    let [least, most] = [LEAST, MOST].map(value::duration_text);
+                    Err(format!("use at least {least} and at most {most}, or `off`"))
+                }
+            },
+        })
     }
 }
 
@@ -174,8 +385,14 @@ impl fmt::Display for Device {
             Self::OpenVino(OpenVino::Gpu(0)) => ("openvino:gpu", 0),
             Self::OpenVino(OpenVino::Gpu(number)) => return write!(f, "openvino:gpu.{number}"),
             Self::OpenVino(OpenVino::Npu) => ("openvino:npu", 0),
+            Self::TensorRtRtx(number) => ("tensorrt-rtx", number),
+            Self::WebGpu(number) => ("webgpu", number),
+            Self::Qnn => ("qnn", 0),
             Self::CoreMl => ("coreml", 0),
             Self::DirectMl(number) => ("directml", number),
+            Self::Plugin(custom) => {
+                return write!(f, "{}:{}", file_name(&custom.library), custom.device);
+            }
         };
         match number {
             0 => f.write_str(name),
@@ -186,11 +403,13 @@ impl fmt::Display for Device {
 
 /// Reads the keys of the top level that are about this.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Execution> {
-    let device = section.read(reader, "device", |reader, at| reader.parsed(at, Device::parse));
+    let device = section.read(reader, "device", read_device);
+    let precision = section.read(reader, "precision", |reader, at| reader.word(at, &Precision::WORDS));
     let threads = section.optional(reader, "threads", Reader::whole);
     let max_batch = section.read(reader, "max_batch", Reader::whole);
     let gpu_memory = section.optional(reader, "gpu_memory", Reader::size);
-    Some(Execution { device: device?, threads: threads?, max_batch: max_batch?, gpu_memory: gpu_memory? })
+    let (device, precision, threads) = (device?, precision?, threads?);
+    Some(Execution { device, precision, threads, max_batch: max_batch?, gpu_memory: gpu_memory? })
 }
 
 /// Reports keys that have no effect beside a model server: it runs the pictures, and this machine encodes texts on its processor.
@@ -225,6 +444,11 @@ mod tests {
             ("openvino:gpu", Some(OpenVino(Ov::Gpu(0)))),
             ("openvino:GPU.1", Some(OpenVino(Ov::Gpu(1)))),
             ("openvino:npu", Some(OpenVino(Ov::Npu))),
+            ("tensorrt-rtx", Some(TensorRtRtx(0))),
+            ("tensorrt-rtx:1", Some(TensorRtRtx(1))),
+            ("webgpu", Some(WebGpu(0))),
+            ("qnn", Some(Qnn)),
+            ("qnn:1", None),
             ("coreml", Some(CoreMl)),
             ("directml:1", Some(DirectMl(1))),
             ("cuda:", None),
@@ -247,5 +471,22 @@ mod tests {
         for name in Device::NAMES {
             assert_eq!(Device::parse(name).unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn precisions_have_words() {
+        for (word, precision) in Precision::WORDS {
+            assert_eq!((Precision::parse(word), precision.word()), (Ok(precision), word));
+        }
+        assert_eq!(Precision::parse("half").unwrap_err(), "write `auto`, `fp32`, `bf16` or `fp16`");
+    }
+
+    #[test]
+    fn equal_plugins_are_one() {
+        let named = |device| CustomPlugin { library: "/a/libx.so".into(), device, options: vec![] };
+        let (one, same, other) = (named(0).interned(), named(0).interned(), named(1).interned());
+        assert!(std::ptr::eq(one, same) && !std::ptr::eq(one, other));
+        assert_eq!(Plugin(other).to_string(), "libx.so:1");
+        assert!(Plugin(one).is_accelerator() && !Plugin(one).computes_in_half());
     }
 }

@@ -41,7 +41,7 @@ mod tests;
 pub use self::{
     assemble::Config,
     delivery::{Command, OutboxLimits, Webhook},
-    device::{Device, Execution, OpenVino},
+    device::{CustomPlugin, Device, Execution, OpenVino, Precision},
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
     http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,

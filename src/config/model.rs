@@ -163,6 +163,27 @@ impl ModelRef {
         }
     }
 
+    /// The variant that it is asked for in.
+    #[must_use]
+    pub fn variant(&self) -> Variant {
+        match self {
+            Self::Bundled => Variant::Auto,
+            Self::Folder(_, variant) => *variant,
+            Self::Hub(model) => model.variant,
+        }
+    }
+
+    /// The same model in the variant of this name. The bundled model has one only.
+    #[must_use]
+    pub fn with_variant(&self, name: &'static str) -> Self {
+        let variant = Variant::Named(name);
+        match self.clone() {
+            Self::Bundled => Self::Bundled,
+            Self::Folder(folder, _) => Self::Folder(folder, variant),
+            Self::Hub(model) => Self::Hub(HubModel { variant, ..model }),
+        }
+    }
+
     /// The command that fetches the model for a device; empty for a model that is no hub's.
     #[must_use]
     pub fn pull_command(&self, device: Device) -> String {

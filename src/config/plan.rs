@@ -59,6 +59,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
         model: running.model,
         model_server: running.model_server,
         execution: running.execution,
+        canary: running.canary,
         onnxruntime: running.onnxruntime,
         mqtt: running.mqtt,
         webhook: running.webhook,
@@ -84,6 +85,8 @@ fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("model", running.model != new.model || running.model_server != new.model_server),
         ("device", before.device != after.device),
+        ("precision", before.precision != after.precision),
+        ("canary", running.canary != new.canary),
         ("threads", before.threads != after.threads),
         ("max_batch", before.max_batch != after.max_batch),
         ("gpu_memory", before.gpu_memory != after.gpu_memory),
@@ -109,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{HistoryPictures, HistorySettings, HubModel, ModelRef, Region, SourceKind},
+        config::{HistoryPictures, HistorySettings, HubModel, ModelRef, Precision, Region, SourceKind},
         picture::mask::Polygon,
         policy::{Control, Controls, SetBy, Setting, Target},
         samples,
@@ -154,6 +157,8 @@ mod tests {
             ("the memory for decoding", &|c| c.memory += 1, ""),
             ("the model", &|c| c.model = ModelRef::Hub(HubModel::named("a/b")), "!model ="),
             ("the threads", &|c| c.execution.threads = Some(7), "!threads ="),
+            ("the precision", &|c| c.execution.precision = Precision::Bf16, "!precision ="),
+            ("the canary", &|c| c.canary = Some(Duration::from_secs(60)), "!canary ="),
             ("the broker", &|c| c.mqtt.prefix = "elsewhere".into(), "!mqtt ="),
             ("the state folder", &|c| c.state_dir = "elsewhere".into(), "!state_dir ="),
             ("the history", &|c| c.history = Some(HistorySettings::default()), "!history ="),

@@ -79,6 +79,7 @@ fn absent_keys_have_the_documented_defaults() {
         model: ModelRef::Bundled,
         model_server: None,
         execution: Execution::default(),
+        canary: Some(Duration::from_secs(3600)),
         onnxruntime: None,
         mqtt: Mqtt {
             host: "broker".to_owned(),
@@ -276,6 +277,7 @@ sources:
     assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip"), Variant::Auto));
     let execution = Execution {
         device: Device::Cuda(1),
+        precision: Precision::Auto,
         threads: Some(2),
         max_batch: 16,
         gpu_memory: Some(2_000_000_000),
@@ -637,6 +639,30 @@ fn a_model_has_a_server() {
 }
 
 #[test]
+fn a_device_may_be_a_plugin() {
+    let folder = folder_with(&[(
+        "stakeout.yaml",
+        &format!(
+            "device: {{ plugin: p.so, device: 2, options: {{ a: b, c: 1 }} }}\nprecision: bf16\ncanary: off\n{SMALL}"
+        ),
+    )]);
+    let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
+    let Device::Plugin(custom) = config.execution.device else { panic!("{:?}", config.execution) };
+    assert_eq!((custom.library.clone(), custom.device), (folder.path().join("p.so"), 2));
+    let options = [("a", "b"), ("c", "1")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(custom.options, options);
+    assert_eq!((config.execution.precision, config.canary), (Precision::Bf16, None));
+    let canary = |typed: &str| load_text(&format!("canary: {typed}\n{SMALL}")).canary;
+    assert_eq!(canary("90s"), Some(Duration::from_secs(90)));
+    for wrong in
+        ["canary: 59s", "canary: 25h", "device: {}", "device: { plugin: a, device: 64 }", "precision: int8"]
+    {
+        let folder = folder_with(&[("stakeout.yaml", &format!("{wrong}\n{SMALL}"))]);
+        assert!(load_from(folder.path(), &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn each_device_has_a_preferred_variant() {
     use Device::{Auto, CoreMl, Cpu, Cuda, DirectMl, MiGraphX, Rocm, TensorRt};
     let openvino = [OpenVino::Default, OpenVino::Cpu, OpenVino::Gpu(0), OpenVino::Npu].map(Device::OpenVino);
@@ -646,7 +672,10 @@ fn each_device_has_a_preferred_variant() {
         assert_eq!(choices[..3], ["fp32", "fp16", "int8"], "{device}");
         assert_eq!(choices, Variant::NAMES, "{device}");
     }
-    for device in [Cuda(1), TensorRt(0), Rocm(0), MiGraphX(0), gpu, npu, CoreMl, DirectMl(0)] {
+    let plugins = [Device::TensorRtRtx(0), Device::WebGpu(0), Device::Qnn];
+    for device in
+        [Cuda(1), TensorRt(0), Rocm(0), MiGraphX(0), gpu, npu, CoreMl, DirectMl(0)].into_iter().chain(plugins)
+    {
         let choices = Variant::Auto.choices(device);
         assert_eq!(choices[..3], ["fp16", "fp32", "int8"], "{device}");
         assert_eq!(choices.len(), Variant::NAMES.len(), "{device}");

@@ -14,6 +14,7 @@ mod dynamic_sources;
 mod endings;
 mod heartbeats;
 mod judge_thread;
+mod model_status;
 mod signals;
 #[cfg(test)]
 mod simulation;
@@ -47,11 +48,12 @@ use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     api::{self, socket, states},
     classify::{
-        self, IdleModel, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache,
+        self, GuardedModel, IdleModel, LabelEncoder, LoadError, PictureEncoding, TextEncoding,
+        labels::VectorCache,
     },
     clock::Clock,
     config::{
-        self, Config,
+        self, Config, Device, Execution,
         controlled::Controlled,
         plan::Plan,
         state::ConfigState,
@@ -63,6 +65,7 @@ use crate::{
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
     source::{self, CrashRecord, Decoders},
+    trial,
     watches::Watches,
     web,
     yaml::value,
@@ -172,9 +175,8 @@ impl Service {
     ) -> anyhow::Result<(Self, Reader)> {
         let (config, controls) = controlled(&watches.expand(files));
         let (config, metrics) = (&config, &api.metrics);
-        let model = classify::load_model(config)?;
-        metrics.set_model(model.facts());
-        let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
+        let model = load_model(config, metrics)?;
+        let mut encoder = LabelEncoder::new(model.model(), VectorCache::of_user());
         let activation = encoder.activation();
         // Known dynamic sources are watched before their next picture.
         let mut dynamic_sources = DynamicSources::load(&config.state_dir);
@@ -196,6 +198,11 @@ impl Service {
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history.clone());
         let engine = metrics.model.engine.subscribe();
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, engine, grace);
+        model_status::publish(
+            &Topics::new(&config.mqtt.prefix),
+            &broker.board,
+            metrics.model.canary.subscribe(),
+        );
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
         if let Some(every) = config.mqtt.connection.heartbeat {
@@ -285,6 +292,40 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Chooses the device, loads the model, and checks that the device computes right before the first frame.
+fn load_model(config: &Config, metrics: &ServiceMetrics) -> anyhow::Result<GuardedModel> {
+    let choice = trial::choose(config, &trial::Program::running()).map_err(LoadError::from)?;
+    let chosen = choice.apply(config);
+    // Until the device has passed its check: a device that ends the service is not loaded again and again.
+    trial::loading(config, chosen.execution.device);
+    let loaded = classify::load_model_as(config, &chosen);
+    if loaded.is_err() {
+        // An error is no crash.
+        trial::loaded(config, chosen.execution.device);
+    }
+    let (model, reason) = match (loaded, choice.candidate) {
+        // It worked in another process. No one has named it, so the processor does.
+        (Err(error), Some(candidate)) => {
+            tracing::warn!(%candidate, %error, "what was chosen for `device: auto` cannot be loaded: the model runs on the processor");
+            let execution = Execution { device: Device::Cpu, ..config.execution };
+            let on_processor = Config { execution, ..config.clone() };
+            (classify::load_model_as(config, &on_processor)?, String::new())
+        }
+        (loaded, _) => (loaded?, choice.reason),
+    };
+    let mut facts = model.facts();
+    if !reason.is_empty() {
+        facts.reason = reason;
+    }
+    metrics.set_model(facts);
+    let model = match config.canary {
+        Some(every) => GuardedModel::start(model, every, &metrics.model.canary),
+        None => model.into(),
+    };
+    trial::loaded(config, chosen.execution.device);
+    Ok(model)
 }
 
 impl Parts {

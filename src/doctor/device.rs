@@ -10,8 +10,10 @@ use std::{
 use super::finding::{Finding, State};
 use crate::{
     config::{Config, Device},
+    engine::plugins::Plugin,
     model::{Runtime, RuntimeError},
     source,
+    trial::{self, TrialOutcome},
 };
 
 /// Findings about FFmpeg, ONNX Runtime, the device of the model, and GPUs.
@@ -23,8 +25,17 @@ pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
             let providers = runtime.providers();
             let message = format!("{} (devices: {})", runtime.library(), providers.join(", "));
             findings.push(Finding::ok("ONNX Runtime", message));
-            let (device, used) = device(&runtime, wanted);
+            if config.is_some_and(|config| config.model_server.is_some()) {
+                let message = "a model server runs the graph for pictures; the processor encodes texts";
+                findings.push(Finding::ok("device", message));
+                return findings;
+            }
+            let (device, used) = match config.filter(|_| runtime.needs_plugin(wanted)) {
+                Some(config) => plugin(config, &runtime, wanted),
+                None => device(&runtime, wanted),
+            };
             findings.push(device);
+            findings.extend(config.and_then(measured));
             findings.extend(gpu(&graphics(Path::new("/dev")), used));
         }
         Err(error) => {
@@ -65,6 +76,55 @@ fn device(runtime: &Runtime, wanted: Device) -> (Finding, Option<Device>) {
             (Finding::of_error(what, &error.to_string(), otherwise), None)
         }
     }
+}
+
+/// The device of a plugin. The plugin lists its devices in another process, because it may end the process.
+fn plugin(config: &Config, runtime: &Runtime, wanted: Device) -> (Finding, Option<Device>) {
+    let (what, program) = (format!("device {wanted}"), trial::Program::running());
+    let library = match (wanted, Plugin::of(wanted).and_then(|plugin| plugin.installed())) {
+        (Device::Plugin(custom), _) => custom.library.clone(),
+        (_, Some(installed)) => installed.library,
+        (_, None) => return device(runtime, wanted),
+    };
+    match trial::devices(&library, config.onnxruntime.as_deref(), &program) {
+        Ok(devices) if devices.is_empty() => {
+            let message = format!("its plugin {} finds no device on this machine", library.display());
+            (Finding::failed(what, message, "install the driver of the device, or set `device: cpu`"), None)
+        }
+        Ok(devices) => {
+            let count = devices.len();
+            let message =
+                format!("its plugin works and finds {count} devices; the service tries the model on it");
+            (Finding::ok(what, message), Some(wanted))
+        }
+        Err(why) => {
+            let remedy = "update the plugin and the driver of the device, or set `device: cpu`";
+            (Finding::failed(what, format!("its plugin cannot be used: {why}"), remedy), None)
+        }
+    }
+}
+
+/// What the service measured on this machine, if it had a choice.
+fn measured(config: &Config) -> Option<Finding> {
+    let record = trial::Record::read(&config.state_dir);
+    if record.trials.is_empty() {
+        return None;
+    }
+    let decision = trial::decide(&record.trials);
+    let message = decision.rows.iter().map(|(name, figures)| format!("{name}: {figures}"));
+    let message = message.collect::<Vec<_>>().join("; ");
+    let crashed = record
+        .trials
+        .iter()
+        .any(|trial| matches!(trial.outcome, TrialOutcome::Crashed(_) | TrialOutcome::Hung(_)));
+    Some(match crashed {
+        false => Finding::ok("devices that were tried", message),
+        true => Finding::note(
+            "devices that were tried",
+            message,
+            "update the plugin or the driver of the device that crashed, and run `stakeout devices retry`",
+        ),
+    })
 }
 
 /// A device file of a GPU.
@@ -115,8 +175,8 @@ fn gpu(graphics: &[Graphics], used: Option<Device>) -> Option<Finding> {
         (_, None) => Finding::note(
             "GPU",
             format!("{all}; the model does not run on it"),
-            "it needs another ONNX Runtime (`onnxruntime:`): onnxruntime-gpu for NVIDIA, onnxruntime-migraphx for AMD, \
-             onnxruntime-openvino for Intel; `device: cuda` and the like say what is missing",
+            "Intel's GPUs need a plugin: `stakeout devices add openvino`. NVIDIA's and AMD's need another ONNX Runtime \
+             (`onnxruntime:`): onnxruntime-gpu, onnxruntime-migraphx. `stakeout devices` says what is missing",
         ),
     })
 }

@@ -34,6 +34,7 @@ use crate::{
     mqtt,
     sandbox::{self, Sandbox},
     source::Access,
+    trial,
 };
 
 /// Runs all checks for the configuration at `path`, and calls `report` with each finding as soon as it is known. Folders are
@@ -140,7 +141,7 @@ fn model_findings(config: &Config, unseen: bool) -> Result<Vec<Finding>> {
             format!("`stakeout run` fetches it when it starts, `{pull}` now"),
         )]);
     }
-    match Classifier::load(config) {
+    match Classifier::load(&trial::without_plugin(config)) {
         Ok(classifier) => {
             let servers = if unseen { Vec::new() } else { classifier.model().survey_servers()? };
             let loads = Finding::ok(what, "it loads, and suits the label sets");

@@ -19,6 +19,25 @@ pub trait Engine: Send {
     /// # Errors
     /// [`EngineError::Unavailable`] while it could not.
     fn health(&mut self) -> Result<(), EngineError>;
+
+    /// Which execution providers run the graph. Empty: the engine does not say it.
+    fn placement(&self) -> Vec<ProviderShare> {
+        Vec::new()
+    }
+}
+
+/// The part of a graph that one execution provider runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderShare {
+    /// The name of the provider.
+    pub provider: String,
+    /// How many nodes of the graph it runs.
+    pub nodes: usize,
+}
+
+impl ProviderShare {
+    /// The provider that runs what no other one does.
+    pub const PROCESSOR: &'static str = "CPUExecutionProvider";
 }
 
 /// Why a graph gave no answer.
@@ -30,6 +49,9 @@ pub enum EngineError {
     /// The engine refused these inputs or failed on them. Another try would end the same way.
     #[error("{0}")]
     Rejected(String),
+    /// The engine hangs or has crashed. It never answers again; another engine may.
+    #[error("the engine is lost: {0}")]
+    Lost(String),
 }
 
 /// What a graph takes and gives.

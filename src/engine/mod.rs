@@ -5,13 +5,17 @@
 
 mod interface;
 pub mod onnx;
+pub mod plugins;
+pub mod processor;
 pub mod remote;
+mod supervised;
 
 use std::sync::Arc;
 
 pub use interface::{
-    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
+    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, ProviderShare, Rows, Values,
 };
+pub use supervised::Supervised;
 
 use self::{
     onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError},
@@ -91,7 +95,7 @@ impl Engines {
                 Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?))
             }
             #[cfg(test)]
-            Self::Fake(engine) => Ok(Box::new(engine.clone())),
+            Self::Fake(engine) => Ok(Box::new(engine.on(device))),
         }
     }
 
@@ -126,6 +130,18 @@ impl Engines {
         }
     }
 
+    /// Whether a device belongs to a plugin that is on this machine. It is tried in another process before it is used here.
+    #[must_use]
+    pub fn needs_plugin(&self, device: Device) -> bool {
+        match self {
+            Self::Onnx(runtime) => runtime.needs_plugin(device),
+            // Only texts are encoded here.
+            Self::Server(..) => false,
+            #[cfg(test)]
+            Self::Fake(_) => false,
+        }
+    }
+
     /// The device of this machine for `wanted`; never `auto`.
     ///
     /// # Errors
@@ -136,7 +152,9 @@ impl Engines {
             // Only texts are encoded here.
             Self::Server(..) => Ok(Device::Cpu),
             #[cfg(test)]
-            Self::Fake(_) => Ok(Device::Cpu),
+            Self::Fake(_) if wanted == Device::Cpu => Ok(Device::Cpu),
+            #[cfg(test)]
+            Self::Fake(engine) => Ok(engine.device),
         }
     }
 }
@@ -162,6 +180,11 @@ pub(crate) mod fake {
         metadata: Metadata,
         /// One number for each picture, from the first number of each picture's tensor.
         answer: Arc<Mutex<Script>>,
+        /// The same on the processor, if the other one is on another device.
+        on_processor: Option<Arc<Mutex<Script>>>,
+        /// The best device.
+        pub(crate) device: Device,
+        placement: Vec<ProviderShare>,
     }
 
     impl FakeEngine {
@@ -173,7 +196,32 @@ pub(crate) mod fake {
                 inputs: vec![InputInfo { name: "pixel_values".to_owned(), shape }],
                 outputs: vec!["image_embeds".to_owned()],
             };
-            Self { metadata, answer: Arc::new(Mutex::new(answer)) }
+            let answer = Arc::new(Mutex::new(answer));
+            Self { metadata, answer, on_processor: None, device: Device::Cpu, placement: Vec::new() }
+        }
+
+        /// An engine whose best device is another one than the processor, on which `answer` answers.
+        pub(crate) fn beside(
+            self,
+            answer: impl FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send + 'static,
+        ) -> Self {
+            let on_processor: Arc<Mutex<Script>> = Arc::new(Mutex::new(answer));
+            Self { on_processor: Some(on_processor), device: Device::WebGpu(0), ..self }
+        }
+
+        /// This provider runs the graph on the best device.
+        pub(crate) fn run_by(self, provider: &str) -> Self {
+            Self { placement: vec![ProviderShare { provider: provider.to_owned(), nodes: 7 }], ..self }
+        }
+
+        /// The engine on a device.
+        pub(super) fn on(&self, device: Device) -> Self {
+            match (device, &self.on_processor) {
+                (Device::Cpu, Some(answer)) => {
+                    Self { answer: Arc::clone(answer), placement: Vec::new(), ..self.clone() }
+                }
+                _ => self.clone(),
+            }
         }
     }
 
@@ -202,6 +250,10 @@ pub(crate) mod fake {
 
         fn health(&mut self) -> Result<(), EngineError> {
             Ok(())
+        }
+
+        fn placement(&self) -> Vec<ProviderShare> {
+            self.placement.clone()
         }
     }
 }

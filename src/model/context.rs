@@ -1,6 +1,9 @@
 //! What the vision graph, the text graph and the scale of one model share: the engine, the files and what they say.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -31,8 +34,17 @@ pub struct Options {
     pub logits: Option<Logits>,
     /// Which image library's rounding the preprocessing follows.
     pub backend: Backend,
-    /// Whether a scale that had to be measured is kept on disk for the next start.
+    /// Whether a scale that had to be measured is kept on disk for the next start, and so are the vectors of the canary.
     pub remember: bool,
+    /// The suffix of the graphs that the canary compares with; `None`: of the graphs that run.
+    pub reference: Option<String>,
+    /// The time that one run on another device than the processor may take; `None`: [`Options::LONGEST_RUN`].
+    pub longest_run: Option<Duration>,
+}
+
+impl Options {
+    /// No batch takes this long on a device that works. A part of the service that is silent for twice this time is stuck.
+    pub const LONGEST_RUN: Duration = Duration::from_secs(60);
 }
 
 pub(super) struct ModelContext {

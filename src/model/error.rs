@@ -93,6 +93,12 @@ pub enum ModelError {
     /// The model failed on these inputs; another try would end the same way.
     #[error("the model failed: {0}")]
     Run(String),
+    /// The model gave a vector that is not a number, or of no length.
+    #[error("the model failed: its answer is not a number")]
+    NotANumber,
+    /// The engine hangs or has crashed, and never answers again.
+    #[error("the engine is lost: {0}")]
+    Lost(String),
     /// The engine cannot run the model now; the same inputs may succeed later.
     #[error("the engine is unavailable: {0}")]
     Unavailable(String),
@@ -103,6 +109,7 @@ impl From<EngineError> for ModelError {
         match error {
             EngineError::Unavailable(reason) => Self::Unavailable(reason),
             EngineError::Rejected(reason) => Self::Run(reason),
+            EngineError::Lost(reason) => Self::Lost(reason),
         }
     }
 }

@@ -102,6 +102,14 @@ impl ModelFiles {
             || Graphs::find(self, suffix, Local::Text).is_ok_and(|graphs| graphs.combined.is_some())
     }
 
+    /// A text that changes with the graphs of this suffix, as far as results that are kept on disk depend on them. `None`: they are
+    /// not complete.
+    #[must_use]
+    pub fn identity(&self, suffix: &str) -> Option<String> {
+        let graphs = Graphs::find(self, suffix, Local::Both).ok()?;
+        Some(cache::hex(&self.fingerprint(&[&graphs.vision, &graphs.text])[..16]))
+    }
+
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
     /// prepared for them.
     ///

@@ -1,11 +1,13 @@
 //! One graph of a model: checks its inputs and outputs by name, and turns pictures and tokens into its inputs.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::{error::ModelError, files::ModelFiles, tokenizer::TokenBatch};
 use crate::{
     config::{Device, Execution},
-    engine::{Engine, EngineError, Engines, Input, Rows, Values, remote::VisionContract},
+    engine::{
+        Engine, EngineError, Engines, Input, ProviderShare, Rows, Supervised, Values, remote::VisionContract,
+    },
 };
 
 pub(super) struct Graph {
@@ -55,6 +57,18 @@ impl Graph {
             Err(EngineError::Rejected(reason)) => Err(ModelError::Server(reason)),
             Err(unavailable) => Err(unavailable.into()),
         })
+    }
+
+    /// The graph on a thread of its own, where a run may take this long. A graph that takes longer is lost.
+    pub(super) fn supervised(self, limit: Duration) -> Result<Self, ModelError> {
+        let Self { engine, file, place } = self;
+        let engine = Supervised::start(engine, limit).map_err(|error| ModelError::Run(error.to_string()))?;
+        Ok(Self { engine: Box::new(engine), file, place })
+    }
+
+    /// Which execution providers run it. Empty: the engine does not say it.
+    pub(super) fn placement(&self) -> Vec<ProviderShare> {
+        self.engine.placement()
     }
 
     /// Checks that the graph has the inputs `needed`, and no input that cannot be filled.
@@ -139,7 +153,7 @@ pub(super) fn unit_rows(rows: &Rows) -> Result<Vec<Vec<f32>>, ModelError> {
         .map(|row| {
             let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
             if !(length.is_finite() && length > 0.0) {
-                return Err(ModelError::Run("its answer is not a number".to_owned()));
+                return Err(ModelError::NotANumber);
             }
             Ok(row.iter().map(|value| value / length).collect())
         })

@@ -3,6 +3,7 @@
 //! A model knows no labels and no thresholds. Its text graph is loaded only while texts are encoded, since texts change with
 //! the configuration and pictures arrive all day.
 
+pub mod canary;
 mod context;
 mod digest;
 mod error;
@@ -43,8 +44,8 @@ use self::{
 };
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{
-    config::Device,
-    engine::{Engines, remote},
+    config::{Device, Execution, Precision},
+    engine::{Engines, ProviderShare, remote},
     picture::Picture,
 };
 
@@ -95,6 +96,67 @@ impl Model {
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// The suffix of the names of its graphs, such as `_fp16`; empty for full precision.
+    #[must_use]
+    pub fn variant(&self) -> &str {
+        &self.text.0.options.variant
+    }
+
+    /// Which execution providers run the vision graph. Empty: the engine does not say it.
+    #[must_use]
+    pub fn placement(&self) -> Vec<ProviderShare> {
+        self.vision.graph.placement()
+    }
+
+    /// Loads the model that this one is compared with: the reference's graphs on the processor. `None`: it is this one.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn reference(&self) -> Result<Option<Self>, ModelError> {
+        let (context, variant) = (&self.text.0, self.reference_variant());
+        if self.device == Device::Cpu && variant == context.options.variant {
+            return Ok(None);
+        }
+        let execution = Execution {
+            device: Device::Cpu,
+            precision: Precision::Auto,
+            gpu_memory: None,
+            ..context.options.execution
+        };
+        let options =
+            Options { execution, variant: variant.to_owned(), reference: None, ..context.options.clone() };
+        Self::load(context.engines.clone(), &context.files, &options).map(Some)
+    }
+
+    /// Continues on the processor. What the other device had loaded is released when that device lets go of it.
+    ///
+    /// # Errors
+    /// The graph cannot be loaded on the processor.
+    pub fn fall_back(&mut self) -> Result<(), ModelError> {
+        self.vision = Vision::on_processor(&self.text.0)?;
+        self.device = Device::Cpu;
+        Ok(())
+    }
+
+    /// The suffix of the graphs that the canary compares with.
+    fn reference_variant(&self) -> &str {
+        let options = &self.text.0.options;
+        options.reference.as_ref().unwrap_or(&options.variant)
+    }
+
+    /// A hash of everything that the vectors of pictures depend on, except for the pictures and the device.
+    fn vision_fingerprint(&self, suffix: &str) -> [u8; 32] {
+        let context = &self.text.0;
+        let local = if context.engines.needs_graph_files() { Local::Both } else { Local::Neither };
+        let graphs = Graphs::find(&context.files, suffix, local);
+        context.fingerprint(graphs.as_ref().map_or(&context.graphs.vision, |graphs| &graphs.vision))
+    }
+
+    /// Whether results of the model are kept on disk.
+    fn remembers(&self) -> bool {
+        self.text.0.options.remember
     }
 
     /// What is loaded, for people.

@@ -3,8 +3,9 @@
 use tracing::warn;
 
 use super::{
-    context::ModelContext,
+    context::{ModelContext, Options},
     error::ModelError,
+    files::{Graphs, Local},
     graph::{Graph, GraphInput, unit_rows},
     tokenizer::TokenBatch,
 };
@@ -49,21 +50,32 @@ impl Vision {
         Some(graph.and_then(vision))
     }
 
+    /// Loads a graph on the processor, whatever the configuration asks for: the one of the reference if its files are on this
+    /// machine, otherwise the one that runs on another device.
+    pub(super) fn on_processor(context: &ModelContext) -> Result<Self, ModelError> {
+        let reference = context.options.reference.as_deref().filter(|_| context.engines.needs_graph_files());
+        let graphs = reference.and_then(|suffix| Graphs::find(&context.files, suffix, Local::Both).ok());
+        Self::load(context, graphs.as_ref().unwrap_or(&context.graphs), Device::Cpu)
+    }
+
     /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are
     /// then compiled and allocated before the first frame, and an error for lack of memory comes now.
     fn ready(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
-        let mut vision = Self::load(context, device)?;
+        let mut vision = Self::load(context, &context.graphs, device)?;
         if device.is_accelerator() {
             for pictures in [context.options.execution.max_batch, 1] {
                 vision.run(&vec![0.0; context.tensor_len() * vision.batch.unwrap_or(pictures)])?;
             }
+            // Only now: compiling takes as long as it takes.
+            let longest = context.options.longest_run.unwrap_or(Options::LONGEST_RUN);
+            vision.graph = vision.graph.supervised(longest)?;
         }
         Ok(vision)
     }
 
-    fn load(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
-        let file = &context.graphs.vision;
-        let combined = context.graphs.is_combined();
+    fn load(context: &ModelContext, graphs: &Graphs, device: Device) -> Result<Self, ModelError> {
+        let file = &graphs.vision;
+        let combined = graphs.is_combined();
         let (needed, outputs): (&[_], &[_]) = match combined {
             false => (&["pixel_values"], context.config.family.image_outputs),
             true => (&["pixel_values", "input_ids"], &["image_embeds"]),

@@ -253,7 +253,11 @@ impl TriggerSettings {
             true => Self::usual_clear_level(level, self.rises),
             false => self.clear_below,
         };
-        if clear_below > level { Err(clear_below) } else { Ok(Self { threshold: level, clear_below, ..self }) }
+        if clear_below > level {
+            Err(clear_below)
+        } else {
+            Ok(Self { threshold: level, clear_below, ..self })
+        }
     }
 
     /// Whether the clear level is the default one.

@@ -25,7 +25,7 @@ use crate::{
         mask::{Masked, Polygon},
     },
     progress::{self, Playback},
-    source, terminal,
+    source, terminal, trial,
 };
 
 /// Decoded frames that may wait for the model.
@@ -53,8 +53,10 @@ pub(super) fn play(
     mut each: impl FnMut(&Scored, &Playback) -> Result<()>,
 ) -> Result<Played> {
     let Found { recordings, unreadable } = find(paths)?;
-    progress::find_or_pull(&config.model, classify::device(config)?).map_err(LoadError::from)?;
-    let model = classify::load_model(config)?;
+    // As the service runs it on this machine.
+    let chosen = trial::chosen_before(config).apply(config);
+    progress::find_or_pull(&chosen.model, classify::device(&chosen)?).map_err(LoadError::from)?;
+    let model = classify::load_model_as(config, &chosen)?;
     let watchlist =
         LabelEncoder::new(&model, VectorCache::of_user()).watchlist(&config.label_sets, &config.sources);
     // It never changes; the sender only keeps the channel open.

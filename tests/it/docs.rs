@@ -38,6 +38,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("config_status", topics.config_status()),
         ("outbox_status", topics.outbox_status()),
         ("service_problem", topics.service_problem()),
+        ("model", topics.model()),
         ("heartbeat", topics.heartbeat()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),

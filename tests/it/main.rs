@@ -19,6 +19,8 @@ mod console;
 mod console_live;
 mod controls;
 mod delivery;
+mod device_choice;
+mod device_plugins;
 mod devices;
 mod docs;
 mod doctor;

@@ -2567,6 +2567,8 @@ export interface components {
             name: string;
             /** @description How it runs; `null` while it is loaded. */
             loaded?: components["schemas"]["LoadedModel"] | null;
+            /** @description What the canary found wrong with its device; `null` if nothing. */
+            problem?: string | null;
             /**
              * Format: uint64
              * @description Frames that it scored since the start.

@@ -204,6 +204,7 @@ impl Builder<'_> {
             ("waiting".to_owned(), self.count(&stats, "alerts.waiting", "Waiting alerts", "measurement")),
             ("dropped".to_owned(), self.count(&outbox, "dropped", "Dropped alerts", "total_increasing")),
             ("storage".to_owned(), self.storage()),
+            ("model".to_owned(), self.model()),
         ]);
         if let Some(every) = self.config.mqtt.connection.heartbeat {
             components.insert("heartbeat".to_owned(), self.heartbeat(every));
@@ -256,6 +257,24 @@ impl Builder<'_> {
             "state_topic": topic,
             "value_template": STORAGE_TO_PROBLEM,
             "json_attributes_topic": self.topics.service_problem(),
+            "json_attributes_template": PROBLEM_ATTRIBUTES,
+            "availability": self.of_service(),
+        })
+    }
+
+    /// A problem while the device that should run the model does not compute right.
+    fn model(&self) -> Value {
+        let topic = self.topics.model();
+        json!({
+            "p": "binary_sensor",
+            "name": "Model",
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("binary_sensor", "model"),
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": "{{ 'OFF' if value_json.state == 'ok' else 'ON' }}",
+            "json_attributes_topic": topic,
             "json_attributes_template": PROBLEM_ATTRIBUTES,
             "availability": self.of_service(),
         })

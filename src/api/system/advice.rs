@@ -18,6 +18,11 @@ pub(super) fn advice(facts: &Facts) -> Vec<Advice> {
     if let Some(delivery) = &facts.delivery {
         of_delivery(delivery, &mut add);
     }
+    if let Some(what) = &facts.model.problem {
+        let remedy =
+            "Update the driver of the device and its plugin, and restart the service, or set `device: cpu`.";
+        add("model", what.clone(), remedy);
+    }
     for problem in &facts.sources.problems {
         add(&format!("source {}", problem.source), problem.cause.clone(), &problem.remedy);
     }
@@ -181,8 +186,10 @@ mod tests {
         let mut broken_sandbox = well();
         broken_sandbox.decoders.sandbox = SandboxState::Impossible;
         let clock = ClockFacts { synchronised: false, ..well().clock };
+        let model = Model { problem: Some("the device webgpu failed".to_owned()), ..Model::default() };
         for (facts, about, what) in [
             (Facts { parts: vec![stuck], ..well() }, "service", "the judge makes no progress"),
+            (Facts { model, ..well() }, "model", "the device webgpu failed"),
             (
                 delivery(|it| {
                     it.connected = false;

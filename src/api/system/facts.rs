@@ -70,6 +70,8 @@ pub struct Model {
     pub name: String,
     /// How it runs; `null` while it is loaded.
     pub loaded: Option<LoadedModel>,
+    /// What the canary found wrong with its device; `null` if nothing.
+    pub problem: Option<String>,
     /// Frames that it scored since the start.
     pub scored: u64,
     /// Frames with a repeated picture, which received the scores of the earlier one.

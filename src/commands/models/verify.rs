@@ -16,7 +16,7 @@ use crate::{
         classify::labels,
         pictures::{self, Item},
     },
-    config::{Config, Device, Execution, HubModel, ModelRef, Variant},
+    config::{Config, Device, Execution, HubModel, ModelRef, Precision, Variant},
     engine::Engines,
     model::{
         Model, Options, Runtime,
@@ -228,7 +228,9 @@ fn execution(typed: &ExecutionArgs, configured: Option<Execution>) -> Execution 
     let device = if typed.device == Device::Auto { configured.device } else { typed.device };
     let max_batch =
         if typed.max_batch == Execution::MAX_BATCH { configured.max_batch } else { typed.max_batch };
-    Execution { device, max_batch, threads: typed.threads.or(configured.threads), ..configured }
+    let precision = if typed.precision == Precision::Auto { configured.precision } else { typed.precision };
+    let threads = typed.threads.or(configured.threads);
+    Execution { device, precision, max_batch, threads, ..configured }
 }
 
 fn label_names(args: &Args) -> Result<Vec<String>> {

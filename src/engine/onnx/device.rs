@@ -6,19 +6,24 @@
 use std::{collections::hash_map::Entry, fs, path::Path, sync::PoisonError};
 
 use ort::{
-    ep::{self, ArenaExtendStrategy, ExecutionProvider as _, ExecutionProviderDispatch},
+    ep::{
+        self, ArbitrarilyConfigurableExecutionProvider as _, ArenaExtendStrategy, ExecutionProvider as _,
+        ExecutionProviderDispatch,
+    },
     session::{Session, builder::SessionBuilder},
 };
 use tracing::{debug, warn};
 
 use super::{
     device_error::{DeviceError, provider, unusable},
+    plugin,
     runtime::Runtime,
     work,
 };
 use crate::{
     cache,
-    config::{Device, OpenVino},
+    config::{Device, Execution, OpenVino},
+    engine::processor::Processor,
 };
 
 /// The number of graphs whose compiled engines are kept; each may have a gigabyte.
@@ -55,6 +60,12 @@ impl Runtime {
         built.chain([Device::Cpu]).map(provider).collect()
     }
 
+    /// Whether a device needs a plugin, because the library was not built with it.
+    #[must_use]
+    pub fn needs_plugin(&self, device: Device) -> bool {
+        !has(device) && plugin::library_of(device).is_some_and(|library| library.is_ok())
+    }
+
     fn find_device(&self, wanted: Device) -> Result<Device, DeviceError> {
         if wanted != Device::Auto {
             return self.try_device(wanted).map(|()| wanted);
@@ -73,13 +84,22 @@ impl Runtime {
     /// Whether a graph of one node runs there.
     fn try_device(&self, device: Device) -> Result<(), DeviceError> {
         if !has(device) {
-            let has = self.providers();
-            return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has });
+            match plugin::library_of(device) {
+                Some(Ok(_)) => {}
+                // A library may have it without a plugin.
+                Some(Err(plugin)) if !matches!(device, Device::OpenVino(_)) => {
+                    return Err(DeviceError::NoPlugin { device, plugin: plugin.name });
+                }
+                _ => {
+                    let has = self.providers();
+                    return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has });
+                }
+            }
         }
         let _working = work::begin();
         let built =
             Session::builder(&self.environment).map_err(|error| error.to_string()).and_then(|builder| {
-                let mut builder = on(builder, device, None, "probe")?;
+                let mut builder = on(self, builder, device, &Execution::default(), "probe")?;
                 let mut session = builder.commit_from_memory(PROBE).map_err(|error| error.to_string())?;
                 let one = ort::value::Tensor::from_array(([1_usize], vec![1.0_f32]))
                     .map_err(|error| error.to_string())?;
@@ -98,12 +118,19 @@ impl Runtime {
 /// # Errors
 /// ONNX Runtime's own words.
 pub(super) fn on(
-    builder: SessionBuilder,
+    runtime: &Runtime,
+    mut builder: SessionBuilder,
     device: Device,
-    memory: Option<u64>,
+    execution: &Execution,
     key: &str,
 ) -> Result<SessionBuilder, String> {
-    let providers = providers(device, memory.and_then(|bytes| usize::try_from(bytes).ok()), key);
+    if let Some(Ok(library)) = plugin::library_of(device).filter(|_| !has(device)) {
+        let devices = runtime.plugins.devices(&runtime.environment, &library)?;
+        let chosen = plugin::choose(device, &devices)?;
+        plugin::append(&mut builder, &runtime.environment, chosen, device, execution, key)?;
+        return Ok(builder);
+    }
+    let providers = providers(device, execution, key);
     // ONNX Runtime's default is the processor.
     if providers.is_empty() {
         return Ok(builder);
@@ -116,7 +143,8 @@ pub(super) fn on(
     builder.with_execution_providers(providers).map_err(|error| error.to_string())
 }
 
-fn providers(device: Device, memory: Option<usize>, key: &str) -> Vec<ExecutionProviderDispatch> {
+fn providers(device: Device, execution: &Execution, key: &str) -> Vec<ExecutionProviderDispatch> {
+    let memory = execution.gpu_memory.and_then(|bytes| usize::try_from(bytes).ok());
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let cuda = |gpu| {
         // TF32 rounds to 10 bits: it is faster, and its scores differ from the reference's. The exhaustive search for the
@@ -149,9 +177,11 @@ fn providers(device: Device, memory: Option<usize>, key: &str) -> Vec<ExecutionP
                 Some(bytes) => migraphx.with_mem_limit(bytes).build(),
             }]
         }
-        Device::OpenVino(which) => vec![openvino(which).build()],
+        Device::OpenVino(which) => vec![openvino(which, execution).build()],
         Device::CoreMl => vec![ep::CoreML::default().build()],
         Device::DirectMl(gpu) => vec![ep::DirectML::default().with_device_id(number(gpu)).build()],
+        // Only plugins have these.
+        Device::TensorRtRtx(_) | Device::WebGpu(_) | Device::Qnn | Device::Plugin(_) => vec![],
     };
     all.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect()
 }
@@ -190,8 +220,11 @@ fn remove_shared_engines(folder: &Path) {
     }
 }
 
-fn openvino(which: OpenVino) -> ep::OpenVINO {
-    let openvino = ep::OpenVINO::default();
+fn openvino(which: OpenVino, execution: &Execution) -> ep::OpenVINO {
+    // Without it, this provider computes in 32 bits.
+    let precision = plugin::precision(which, execution.precision, &Processor::of_machine());
+    let config = plugin::load_config(which, precision, execution.threads, None);
+    let openvino = ep::OpenVINO::default().with_arbitrary_config("load_config", config);
     match which {
         OpenVino::Default => openvino,
         OpenVino::Cpu => openvino.with_device_type("CPU"),
@@ -212,6 +245,7 @@ fn has(device: Device) -> bool {
         Device::OpenVino(_) => ep::OpenVINO::is_available(),
         Device::CoreMl => ep::CoreML::is_available(),
         Device::DirectMl(_) => ep::DirectML::is_available(),
+        Device::TensorRtRtx(_) | Device::WebGpu(_) | Device::Qnn | Device::Plugin(_) => Ok(false),
     };
     has.unwrap_or(false)
 }

@@ -19,6 +19,28 @@ pub enum DeviceError {
         /// The devices that the library has.
         has: Vec<&'static str>,
     },
+    /// The device needs a plugin, which is not on this machine.
+    #[error(
+        "the device {device} needs the plugin {plugin}, which is not installed. Run `stakeout devices add {plugin}`, or set \
+         `device: cpu`"
+    )]
+    NoPlugin {
+        /// The device.
+        device: Device,
+        /// The name of the plugin.
+        plugin: &'static str,
+    },
+    /// The device has ended the process that tried it, or did not answer.
+    #[error(
+        "the device {device} cannot be used: {how}. Update its plugin or its driver and run `stakeout devices retry`, or set \
+         `device: cpu`"
+    )]
+    Crashed {
+        /// The device.
+        device: Device,
+        /// What the process did.
+        how: String,
+    },
     /// The library was built with this device, and it does not work.
     #[error("the device {device} cannot be used: {reason}. {remedy}, or set `device: cpu`")]
     Unusable {
@@ -42,6 +64,10 @@ pub(super) fn provider(device: Device) -> &'static str {
         Device::OpenVino(_) => "openvino",
         Device::CoreMl => "coreml",
         Device::DirectMl(_) => "directml",
+        Device::TensorRtRtx(_) => "tensorrt-rtx",
+        Device::WebGpu(_) => "webgpu",
+        Device::Qnn => "qnn",
+        Device::Plugin(_) => "a plugin",
     }
 }
 
@@ -60,9 +86,10 @@ fn remedy_for_build(device: Device) -> &'static str {
             "Use AMD's build (the Python package onnxruntime-migraphx has one) and name it with `onnxruntime:`"
         }
         Device::OpenVino(_) => {
-            "Use the libonnxruntime.so of the Python package onnxruntime-openvino, with the libraries beside it, and name \
-             it with `onnxruntime:`"
+            "Run `stakeout devices add openvino`, which fetches a plugin; or use the libonnxruntime.so of the Python package \
+             onnxruntime-openvino, with the libraries beside it, and name it with `onnxruntime:`"
         }
+        Device::TensorRtRtx(_) | Device::WebGpu(_) | Device::Qnn | Device::Plugin(_) => "Install its plugin",
         Device::CoreMl => "It exists on Apple's machines only: use another device",
         Device::DirectMl(_) => "It exists on Windows only: use another device",
     }

@@ -12,20 +12,25 @@ use ort::{
 };
 
 use super::{
-    device,
+    device, plugin,
     runtime::Runtime,
     work::{self, Working},
 };
 use crate::{
     config::{Device, Execution},
     engine::interface::{
-        Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
+        Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, ProviderShare, Rows,
+        Values,
     },
 };
+
+/// The setting of a session that records which provider runs which node. Versions that do not know it ignore it.
+const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
 
 pub(crate) struct OnnxGraph {
     session: Session,
     metadata: Metadata,
+    placement: Vec<ProviderShare>,
     /// Set while the session is released: fields are dropped in this order.
     releasing: Option<Working<'static>>,
 }
@@ -51,7 +56,13 @@ impl OnnxGraph {
         let inputs =
             inputs.map(|input| InputInfo { name: input.name().to_owned(), shape: shape(input.dtype()) });
         let outputs = session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Self { metadata: Metadata { inputs: inputs.collect(), outputs }, session, releasing: None })
+        let metadata = Metadata { inputs: inputs.collect(), outputs };
+        let placement = match device.is_accelerator() {
+            true => plugin::assignment(&session).into_iter(),
+            false => Default::default(),
+        };
+        let placement = placement.map(|(provider, nodes)| ProviderShare { provider, nodes }).collect();
+        Ok(Self { metadata, placement, session, releasing: None })
     }
 
     /// The kind of number that an input holds.
@@ -104,6 +115,10 @@ impl Engine for OnnxGraph {
     fn health(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
+
+    fn placement(&self) -> Vec<ProviderShare> {
+        self.placement.clone()
+    }
 }
 
 fn session(
@@ -126,7 +141,12 @@ fn session(
         .map_err(recovered)?
         .with_intra_threads(threads)
         .map_err(recovered)?;
-    let mut builder = device::on(builder, device, execution.gpu_memory, &source.key)?;
+    let builder = match device.is_accelerator() {
+        // A provider that takes no node of the graph is otherwise invisible.
+        true => builder.with_config_entry(RECORD_ASSIGNMENT, "1").map_err(recovered)?,
+        false => builder,
+    };
+    let mut builder = device::on(runtime, builder, device, execution, &source.key)?;
     let _large_blocks = heap::ReturnLargeBlocks::new();
     match &source.content {
         // By its path, so that weights in a file beside the graph are found.

@@ -16,7 +16,11 @@ use ort::{
     environment::{Environment, EnvironmentBuilder},
 };
 
-use super::device_error::DeviceError;
+use super::{
+    device_error::DeviceError,
+    plugin::{LoadedPlugins, PluginDevice},
+    plugin_api, work,
+};
 use crate::config::Device;
 
 /// The loaded library. A process has one, however often it is loaded.
@@ -27,6 +31,7 @@ pub struct Runtime {
     library: Arc<str>,
     /// The devices that were tried in this process, and the result.
     pub(super) tried: Arc<Mutex<HashMap<Device, Result<Device, DeviceError>>>>,
+    pub(super) plugins: LoadedPlugins,
 }
 
 /// Why ONNX Runtime is not available.
@@ -94,7 +99,8 @@ impl Runtime {
             .build()
             .map_err(|error| RuntimeError::Start(error.to_string()))?;
         let library = path.display().to_string().into();
-        Ok(loaded.insert(Self { environment, library, tried: Arc::default() }).clone())
+        let (tried, plugins) = (Arc::default(), LoadedPlugins::default());
+        Ok(loaded.insert(Self { environment, library, tried, plugins }).clone())
     }
 
     /// The path of the library.
@@ -108,6 +114,27 @@ impl Runtime {
     pub fn build(&self) -> &'static str {
         // A `Runtime` exists, so the library is loaded.
         ort::info()
+    }
+
+    /// The version of the library, such as `1.31.1`; empty if the library does not say it.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        plugin_api::version().unwrap_or_default()
+    }
+
+    /// Whether the library can load plugins.
+    #[must_use]
+    pub fn has_plugins(&self) -> bool {
+        plugin_api::has_plugins()
+    }
+
+    /// Loads a plugin into this process, which the plugin may end, and returns its devices.
+    ///
+    /// # Errors
+    /// The library of the plugin cannot be loaded, in ONNX Runtime's words.
+    pub fn plugin_devices(&self, library: &Path) -> Result<Vec<PluginDevice>, String> {
+        let _working = work::begin();
+        self.plugins.devices(&self.environment, library)
     }
 }
 

@@ -209,7 +209,9 @@ impl CatchUp {
             match failed {
                 None => return Ok(Some(EmbeddedPicture { id, source, time, views })),
                 Some(IdleError::Stopping) => return Err(Ended::Stopping),
-                Some(IdleError::Model(ModelError::Unavailable(_))) => tokio::time::sleep(RETRY).await,
+                Some(IdleError::Model(ModelError::Unavailable(_) | ModelError::Lost(_))) => {
+                    tokio::time::sleep(RETRY).await;
+                }
                 Some(IdleError::Model(error)) => {
                     tracing::debug!(picture = id, %error, "a stored picture is not embedded");
                     return Ok(None);

@@ -62,6 +62,13 @@ impl Found {
         Variant::of_suffix(&self.suffix)
     }
 
+    /// The suffix of the graphs that the canary compares graphs of this suffix with: those of full precision, if they are on this
+    /// machine.
+    #[must_use]
+    pub fn reference_for(&self, suffix: &str) -> String {
+        if self.files.is_complete("") { String::new() } else { suffix.to_owned() }
+    }
+
     /// The options for [`super::Model::load`].
     #[must_use]
     pub fn options(&self) -> Options {

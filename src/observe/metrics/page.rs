@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{Delivery, HistoryCounts, RunningSource, ServiceMetrics, lock, process};
 use crate::{
     alert::publisher,
-    classify,
+    classify::{self, CanaryStatus},
     metrics::{self, Labels, Page},
     picture::Usage,
     sandbox::State,
@@ -29,6 +29,7 @@ pub(super) fn page(state: &Arc<ServiceMetrics>) -> String {
         service(page, &state)?;
         sources(page, &state)?;
         frames(page, &state)?;
+        canary(page, &state.model.canary)?;
         decoder_memory(page, state.decoder_memory.usage())?;
         sandbox(page, &state)?;
         alerts(page, &state)?;
@@ -165,6 +166,35 @@ fn frames(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
          until its alerts are on disk).",
         stages.map(|(stage, durations)| ([("stage", stage)], durations)),
     )
+}
+
+fn canary(page: &mut Page<'_>, status: &CanaryStatus) -> fmt::Result {
+    let state = status.state();
+    page.gauge(
+        "stakeout_canary_healthy",
+        "1 while the device that runs the model passes its check, or needs none; 0 after it failed.",
+        u64::from(state.problem.is_none()),
+    )?;
+    page.counter("stakeout_canary_passed_total", "Checks of the device that passed.", status.passed())?;
+    page.counters(
+        "stakeout_canary_failed_total",
+        "Checks of the device that failed, by what was wrong.",
+        status.failed().into_iter().map(|(fault, count)| ([("fault", fault)], count)),
+    )?;
+    let figures = state.figures.map_or((0.0, 0.0, 0.0), |figures| {
+        (f64::from(figures.cosine), f64::from(figures.difference), figures.took.as_secs_f64())
+    });
+    page.gauge(
+        "stakeout_canary_cosine",
+        "Least cosine of the vectors of the newest check to those of the processor; 0 before the first one.",
+        figures.0,
+    )?;
+    page.gauge(
+        "stakeout_canary_score_difference",
+        "Greatest difference of a score of the newest check from the processor's.",
+        figures.1,
+    )?;
+    page.gauge("stakeout_canary_picture_seconds", "Time of one picture in the newest check.", figures.2)
 }
 
 fn decoder_memory(page: &mut Page<'_>, usage: Usage) -> fmt::Result {

@@ -280,7 +280,7 @@ fn every_topic_is_one_that_is_published() {
     let topics = Topics::of(&config);
     let mut published =
         BTreeSet::from([topics.status(), topics.config_status(), topics.outbox_status(), topics.stats()]);
-    published.extend([topics.service_problem(), topics.heartbeat()]);
+    published.extend([topics.service_problem(), topics.model(), topics.heartbeat()]);
     for source in &config.sources {
         let name = &source.name;
         published.extend([topics.source_status(name), topics.source_problem(name)]);
