@@ -25,26 +25,46 @@ pub struct CanaryStatus {
     failed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// The state of the device that runs the model.
+/// The state of what runs the model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CanaryState {
-    /// The device that the canary checks; `None`: none is checked.
-    pub device: Option<Device>,
+    /// What the canary checks; `None`: nothing is checked.
+    pub checked: Option<Checked>,
     /// The figures of the newest run that passed.
     pub figures: Option<Figures>,
-    /// Why the device is not used any more, or should not be.
+    /// Why what runs the model is not used any more, or should not be.
     pub problem: Option<CanaryProblem>,
 }
 
-/// What is wrong with the device.
+/// What runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// A device of this machine.
+    Device(Device),
+    /// A model server.
+    Server,
+}
+
+/// What is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CanaryProblem {
     /// What is wrong.
     pub fault: Fault,
-    /// Whether the model runs on the processor now. Otherwise the processor cannot run it.
-    pub fell_back: bool,
+    /// What happens to frames since then.
+    pub consequence: Consequence,
     /// When it was found.
     pub since: Timestamp,
+}
+
+/// What happens to frames after a check has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// The processor of this machine runs the model.
+    OnProcessor,
+    /// The processor cannot run the model, so the device continues.
+    NoProcessor,
+    /// Frames wait for a model server that passes the check.
+    Wait,
 }
 
 impl CanaryStatus {
@@ -73,22 +93,22 @@ impl CanaryStatus {
         Fault::WORDS.iter().map(|word| (*word, failed.get(word).copied().unwrap_or(0))).collect()
     }
 
-    /// The canary checks this device.
-    pub(super) fn checks(&self, device: Device) {
-        self.state.send_modify(|state| state.device = Some(device));
+    /// The canary checks this.
+    pub(super) fn checks(&self, checked: Checked) {
+        self.state.send_modify(|state| state.checked = Some(checked));
     }
 
     pub(super) fn has_passed(&self, figures: Figures) {
         self.passed.fetch_add(1, Ordering::Relaxed);
-        self.state.send_modify(|state| state.figures = Some(figures));
+        self.state.send_modify(|state| (state.figures, state.problem) = (Some(figures), None));
     }
 
-    pub(super) fn has_failed(&self, fault: Fault, fell_back: bool) {
+    pub(super) fn has_failed(&self, fault: Fault, consequence: Consequence) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner).entry(fault.word()).or_default() += 1;
         self.state.send_modify(|state| {
             let before = state.problem.as_ref().map(|problem| problem.since);
             let since = before.unwrap_or_else(Timestamp::now);
-            state.problem = Some(CanaryProblem { fault, fell_back, since });
+            state.problem = Some(CanaryProblem { fault, consequence, since });
         });
     }
 }
@@ -99,7 +119,7 @@ impl CanaryState {
     pub fn word(&self) -> &'static str {
         match &self.problem {
             None => "ok",
-            Some(problem) if problem.fell_back => "fallback",
+            Some(problem) if problem.consequence == Consequence::OnProcessor => "fallback",
             Some(_) => "failed",
         }
     }
@@ -108,12 +128,17 @@ impl CanaryState {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let problem = self.problem.as_ref()?;
-        let device = self.device.map_or("the device".to_owned(), |device| format!("the device {device}"));
-        let then = match problem.fell_back {
-            true => "the model runs on the processor since then",
-            false => "the model cannot run on the processor either",
+        let checked = match self.checked {
+            Some(Checked::Device(device)) => format!("the device {device}"),
+            Some(Checked::Server) => "the model server".to_owned(),
+            None => "the device".to_owned(),
         };
-        Some(format!("{device} failed its check: {}; {then}", problem.fault))
+        let then = match problem.consequence {
+            Consequence::OnProcessor => "the model runs on the processor since then",
+            Consequence::NoProcessor => "the model cannot run on the processor either",
+            Consequence::Wait => "frames wait for a model server that passes",
+        };
+        Some(format!("{checked} failed its check: {}; {then}", problem.fault))
     }
 }
 
@@ -127,17 +152,17 @@ mod tests {
     fn the_state_after_each_run() {
         let status = CanaryStatus::default();
         assert_eq!((status.state().word(), status.state().cause()), ("ok", None));
-        status.checks(Device::WebGpu(1));
+        status.checks(Checked::Device(Device::WebGpu(1)));
         let figures = Figures { cosine: 1.0, difference: 0.0, took: Duration::from_millis(5) };
         status.has_passed(figures);
         assert_eq!(
             (status.state().word(), status.state().figures, status.passed()),
             ("ok", Some(figures), 1)
         );
-        status.has_failed(Fault::Constant, false);
+        status.has_failed(Fault::Constant, Consequence::NoProcessor);
         let first = status.state();
         assert_eq!(first.word(), "failed");
-        status.has_failed(Fault::NotANumber, true);
+        status.has_failed(Fault::NotANumber, Consequence::OnProcessor);
         let second = status.state();
         assert_eq!(second.word(), "fallback");
         let since = |state: &CanaryState| state.problem.as_ref().map(|problem| problem.since);
@@ -147,5 +172,17 @@ mod tests {
         let failed: Vec<_> = status.failed().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(failed, [("not_a_number", 1), ("constant", 1)]);
         assert_eq!(status.failed().len(), Fault::WORDS.len(), "every series exists from the start");
+    }
+
+    #[test]
+    fn a_server_that_passes_again_is_well() {
+        let status = CanaryStatus::default();
+        status.checks(Checked::Server);
+        status.has_failed(Fault::Constant, Consequence::Wait);
+        let state = status.state();
+        let expected = "the model server failed its check: its answer is the same for every picture; frames wait for a model server that passes";
+        assert_eq!((state.word(), state.cause().as_deref()), ("failed", Some(expected)));
+        status.has_passed(Figures { cosine: 1.0, difference: 0.0, took: Duration::ZERO });
+        assert_eq!((status.state().word(), status.state().cause()), ("ok", None));
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use availability::{Availability, Away};
 pub use batch_figures::BatchFigures;
-pub use canary_status::{CanaryProblem, CanaryState, CanaryStatus};
+pub use canary_status::{CanaryProblem, CanaryState, CanaryStatus, Checked, Consequence};
 pub use classifier::{Classifier, LoadError, device, load_model, load_model_as};
 pub use encoder::LabelEncoder;
 pub use guard::GuardedModel;

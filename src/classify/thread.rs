@@ -238,8 +238,8 @@ impl<'a> Worker<'a> {
     /// Runs the canary when it is due.
     fn check_device(&mut self) {
         let Some(guard) = &mut self.guard else { return };
-        let _at_work = guard.is_due().then(|| self.progress.pulse.work());
-        guard.check_if_due(self.model, &self.progress.canary);
+        let _at_work = guard.is_due(self.model).then(|| self.progress.pulse.work());
+        guard.check_if_due(self.model, &self.progress);
     }
 
     /// Moves the model to the processor if the device was lost on a picture that is no frame: the caller received its error.
@@ -247,7 +247,7 @@ impl<'a> Worker<'a> {
         let Some(guard) = &mut self.guard else { return };
         if let Err(error @ ModelError::Lost(_)) = self.model.health() {
             let _at_work = self.progress.pulse.work();
-            guard.suspects(self.model, &error, &self.progress.canary);
+            guard.suspects(self.model, &error, &self.progress);
         }
     }
 
@@ -300,17 +300,17 @@ impl<'a> Worker<'a> {
         }
         let (progress, sleep, guard) = (&self.progress, self.sleep, &mut self.guard);
         let run = |model: &mut Model, values: &[f32]| {
-            let answer = embed_when_available(model, values, progress, scored, sleep);
-            let is_device_to_blame = match (&answer, guard.as_mut()) {
-                (Err(error), Some(guard)) => guard.suspects(model, error, &progress.canary),
+            let answer = embed_when_available(model, guard.as_mut(), values, progress, (scored, sleep));
+            let is_to_blame = match (&answer, guard.as_mut()) {
+                (Err(error), Some(guard)) => guard.suspects(model, error, progress),
                 _ => false,
             };
-            if !is_device_to_blame {
+            if !is_to_blame {
                 return answer;
             }
-            // The model runs on the processor now.
+            // The processor, or another server, runs the model now.
             progress.pulse.beat();
-            embed_when_available(model, values, progress, scored, sleep)
+            embed_when_available(model, guard.as_mut(), values, progress, (scored, sleep))
         };
         let mut embeddings = embed_each(self.model, &values, self.max_batch, run).into_iter();
         if scored.is_closed() {
@@ -344,13 +344,19 @@ impl<'a> Worker<'a> {
 /// is gone. The heart beats meanwhile: the engine's absence is no fault of this thread.
 fn embed_when_available(
     model: &mut Model,
+    mut guard: Option<&mut Guard>,
     values: &[f32],
     progress: &Progress,
-    scored: &Sender<Scored>,
-    sleep: fn(Duration),
+    (scored, sleep): (&Sender<Scored>, fn(Duration)),
 ) -> Result<Vec<Vec<f32>>, ModelError> {
+    let mut embed = |model: &mut Model| {
+        if let Some(guard) = &mut guard {
+            guard.admit(model, progress)?;
+        }
+        model.embed_prepared(values)
+    };
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-    let mut answer = model.embed_prepared(values);
+    let mut answer = embed(model);
     progress.engine.report(&answer);
     while let Err(reason @ ModelError::Unavailable(_)) = &answer
         && !scored.is_closed()
@@ -359,7 +365,7 @@ fn embed_when_available(
         warn!(%reason, ?delay, "the frames wait for the engine");
         sleep(delay);
         progress.pulse.beat();
-        answer = model.health().and_then(|()| model.embed_prepared(values));
+        answer = model.health().and_then(|()| embed(model));
         progress.engine.report(&answer);
     }
     progress.pulse.beat();
@@ -370,7 +376,7 @@ fn embed_when_available(
 mod tests {
     use std::sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     };
 
     use tokio::sync::mpsc;
@@ -378,7 +384,7 @@ mod tests {
     use super::*;
     use crate::{
         classify::{IdleError, PictureEncoding, PictureEncodingError, PreparedPicture, labels::LabelVectors},
-        engine::{EngineError, Engines, fake::FakeEngine},
+        engine::{Connection, EngineError, Engines, fake::FakeEngine},
         frame::Slot,
         model::{ModelFiles, Options, canary::Canary},
         picture::Picture,
@@ -765,6 +771,56 @@ mod tests {
     const PAUSE_BEFORE_SUSPICION: Duration = Duration::from_secs(60);
 
     #[test]
+    fn frames_wait_while_the_answers_of_a_server_are_wrong() {
+        let (connection, is_wrong) =
+            (Arc::new(Mutex::new(Connection::Open(1))), Arc::new(AtomicBool::new(true)));
+        let wrong = Arc::clone(&is_wrong);
+        let answer = move |pictures: &[f32]| match wrong.load(Ordering::Relaxed) {
+            true => Ok(vec![0.5; pictures.len()]),
+            false => Ok(pictures.to_vec()),
+        };
+        let engine = FakeEngine::new(answer).at_server(&connection, |pictures| Ok(pictures.to_vec()));
+        let mut model = model(engine);
+        let progress = Arc::<Progress>::default();
+        let (frames, receiver) = mpsc::channel(5);
+        (0..5).for_each(|red| frames.try_send(frame(red)).unwrap());
+        drop(frames);
+        let (sender, mut scored) = mpsc::channel(5);
+        let prepared = prepare::spawn(
+            model.preprocessor().clone(),
+            watchlist(),
+            Work::new(receiver, None),
+            2,
+            Arc::clone(&progress),
+        );
+        let guard = Guard::new(Canary::of(&model).unwrap().unwrap(), EVERY, Arc::new(|| Duration::ZERO));
+        let mut worker = Worker::new(&mut model, watchlist(), Arc::clone(&progress), 2, true);
+        worker.guard = Some(guard);
+        worker.sleep = |_| thread::sleep(Duration::from_millis(1));
+        let corrected = thread::spawn({
+            let progress = Arc::clone(&progress);
+            move || {
+                while progress.engine.away().is_none() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                assert_eq!(progress.canary.state().word(), "failed");
+                is_wrong.store(false, Ordering::Relaxed);
+                *connection.lock().unwrap() = Connection::Open(2);
+            }
+        });
+        let counts = worker.run(prepared.unwrap(), &sender).unwrap();
+        drop(sender);
+        corrected.join().unwrap();
+        let origins: Vec<_> =
+            std::iter::from_fn(|| scored.blocking_recv()).map(|it| it.frame.origin).collect();
+        assert_eq!(origins, ["0", "1", "2", "3", "4"], "every frame once, in order");
+        assert_eq!(counts, Counts { scored: 5, ..Counts::default() });
+        assert_eq!((progress.canary.state().word(), progress.canary.passed()), ("ok", 1));
+        let failed: Vec<_> = progress.canary.failed().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(failed, [("constant", 1)]);
+    }
+
+    #[test]
     fn only_the_rejected_frame_is_dropped_and_counted() {
         let (engine, runs) = engine(0);
         let (origins, counts) = score(engine, &[1, REJECTED, 3, 4], 3);
@@ -797,7 +853,7 @@ mod tests {
             SLEPT.fetch_add(1, Ordering::Relaxed);
         };
         let progress = Progress::default();
-        let answer = embed_when_available(&mut model, &values, &progress, &sender, sleep);
+        let answer = embed_when_available(&mut model, None, &values, &progress, (&sender, sleep));
         assert_eq!(progress.engine.away().map(|away| away.cause), Some("connection refused".to_owned()));
         assert_eq!(answer, Err(ModelError::Unavailable("connection refused".to_owned())));
         assert_eq!(SLEPT.load(Ordering::Relaxed), 0);

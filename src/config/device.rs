@@ -414,9 +414,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Exe
 
 /// Reports keys that have no effect beside a model server: it runs the pictures, and this machine encodes texts on its processor.
 pub(super) fn of_no_use(reader: &mut Reader<'_>, section: &Section<'_>) {
-    for at in ["device", "gpu_memory"].into_iter().filter_map(|key| section.get(key)) {
+    for at in ["device", "precision", "gpu_memory"].into_iter().filter_map(|key| section.get(key)) {
         // `auto` and `cpu` are true: texts are encoded on the processor.
-        if at.name == "device" && ["auto", "cpu"].contains(&at.typed().to_lowercase().as_str()) {
+        if at.name != "gpu_memory" && ["auto", "cpu"].contains(&at.typed().to_lowercase().as_str()) {
             continue;
         }
         let message =

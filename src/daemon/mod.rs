@@ -321,7 +321,7 @@ fn load_model(config: &Config, metrics: &ServiceMetrics) -> anyhow::Result<Guard
     }
     metrics.set_model(facts);
     let model = match config.canary {
-        Some(every) => GuardedModel::start(model, every, &metrics.model.canary),
+        Some(every) => GuardedModel::start(model, every, &metrics.model),
         None => model.into(),
     };
     trial::loaded(config, chosen.execution.device);

@@ -1,16 +1,20 @@
-//! Publishes whether the device that runs the model computes right, as the topic `model`.
+//! Publishes whether the device or the server that runs the model computes right, as the topic `model`.
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
     alert::{Topics, board::Board},
-    classify::CanaryState,
+    classify::{CanaryState, Checked},
 };
 
 /// What to do about a device that fails.
 const REMEDY: &str = "update the driver of the device and its plugin, and restart the service; `stakeout devices` says what works, and \
     `device: cpu` needs none";
+
+/// What to do about a model server that fails.
+const REMEDY_OF_SERVER: &str = "serve the graph that `stakeout models serve` writes, and update the driver of the server; \
+    `stakeout models verify` compares the server with this machine";
 
 /// Publishes the state now, and its changes for as long as the service runs.
 pub(super) fn publish(topics: &Topics, board: &Board, mut states: watch::Receiver<CanaryState>) {
@@ -25,13 +29,17 @@ pub(super) fn publish(topics: &Topics, board: &Board, mut states: watch::Receive
 
 fn to_json(state: &CanaryState) -> Value {
     let mut json = json!({ "state": state.word() });
-    if let Some(device) = state.device {
+    let remedy = match state.checked {
+        Some(Checked::Server) => REMEDY_OF_SERVER,
+        Some(Checked::Device(_)) | None => REMEDY,
+    };
+    if let Some(Checked::Device(device)) = state.checked {
         json["device"] = json!(device.to_string());
     }
     if let (Some(problem), Some(cause)) = (&state.problem, state.cause()) {
         json["cause"] = json!(cause);
         json["since"] = json!(format!("{:.0}", problem.since));
-        json["remedy"] = json!(REMEDY);
+        json["remedy"] = json!(remedy);
     }
     json
 }
@@ -39,12 +47,20 @@ fn to_json(state: &CanaryState) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{classify::CanaryProblem, config::Device, model::canary::verdict::Fault};
+    use crate::{
+        classify::{CanaryProblem, Consequence},
+        config::Device,
+        model::canary::verdict::Fault,
+    };
 
     fn failed() -> CanaryState {
         let since = "2026-11-27T08:15:30.9Z".parse().unwrap();
-        let problem = CanaryProblem { fault: Fault::Constant, fell_back: true, since };
-        CanaryState { device: Some(Device::WebGpu(0)), figures: None, problem: Some(problem) }
+        let problem = CanaryProblem { fault: Fault::Constant, consequence: Consequence::OnProcessor, since };
+        CanaryState {
+            checked: Some(Checked::Device(Device::WebGpu(0))),
+            figures: None,
+            problem: Some(problem),
+        }
     }
 
     #[test]

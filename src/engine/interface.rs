@@ -24,6 +24,25 @@ pub trait Engine: Send {
     fn placement(&self) -> Vec<ProviderShare> {
         Vec::new()
     }
+
+    /// Where the next answers come from.
+    fn connection(&self) -> Connection {
+        Connection::Here
+    }
+
+    /// Reports that the answers of a connection are wrong, and why. Its server is not used for a while.
+    fn distrust(&mut self, _connection: u64, _why: &str) {}
+}
+
+/// Where the answers of an engine come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// This process.
+    Here,
+    /// A server. Each connection has another number, also to the same server.
+    Open(u64),
+    /// No server can be used now.
+    Away,
 }
 
 /// The part of a graph that one execution provider runs.

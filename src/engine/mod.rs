@@ -13,7 +13,8 @@ mod supervised;
 use std::sync::Arc;
 
 pub use interface::{
-    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, ProviderShare, Rows, Values,
+    Connection, Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, ProviderShare,
+    Rows, Values,
 };
 pub use supervised::Supervised;
 
@@ -64,6 +65,16 @@ impl Engines {
         match self {
             Self::Server(_, server) => Some(server),
             _ => None,
+        }
+    }
+
+    /// The same without the model server: this machine runs every graph.
+    #[must_use]
+    pub fn local(&self) -> Self {
+        match self {
+            Self::Onnx(runtime) | Self::Server(runtime, _) => Self::Onnx(runtime.clone()),
+            #[cfg(test)]
+            Self::Fake(engine) => Self::Fake(engine.local()),
         }
     }
 
@@ -185,6 +196,8 @@ pub(crate) mod fake {
         /// The best device.
         pub(crate) device: Device,
         placement: Vec<ProviderShare>,
+        /// The connection, if it is at a model server.
+        connection: Option<Arc<Mutex<Connection>>>,
     }
 
     impl FakeEngine {
@@ -197,7 +210,8 @@ pub(crate) mod fake {
                 outputs: vec!["image_embeds".to_owned()],
             };
             let answer = Arc::new(Mutex::new(answer));
-            Self { metadata, answer, on_processor: None, device: Device::Cpu, placement: Vec::new() }
+            let (placement, connection) = (Vec::new(), None);
+            Self { metadata, answer, on_processor: None, device: Device::Cpu, placement, connection }
         }
 
         /// An engine whose best device is another one than the processor, on which `answer` answers.
@@ -209,6 +223,21 @@ pub(crate) mod fake {
             Self { on_processor: Some(on_processor), device: Device::WebGpu(0), ..self }
         }
 
+        /// An engine at a model server with this connection. On this machine, `answer` answers.
+        pub(crate) fn at_server(
+            self,
+            connection: &Arc<Mutex<Connection>>,
+            answer: impl FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send + 'static,
+        ) -> Self {
+            let connection = Some(Arc::clone(connection));
+            Self { connection, device: Device::Cpu, ..self.beside(answer) }
+        }
+
+        /// The engine without the model server.
+        pub(super) fn local(&self) -> Self {
+            Self { connection: None, ..self.clone() }
+        }
+
         /// This provider runs the graph on the best device.
         pub(crate) fn run_by(self, provider: &str) -> Self {
             Self { placement: vec![ProviderShare { provider: provider.to_owned(), nodes: 7 }], ..self }
@@ -217,7 +246,7 @@ pub(crate) mod fake {
         /// The engine on a device.
         pub(super) fn on(&self, device: Device) -> Self {
             match (device, &self.on_processor) {
-                (Device::Cpu, Some(answer)) => {
+                (Device::Cpu, Some(answer)) if self.connection.is_none() => {
                     Self { answer: Arc::clone(answer), placement: Vec::new(), ..self.clone() }
                 }
                 _ => self.clone(),
@@ -244,16 +273,30 @@ pub(crate) mod fake {
             let size: usize = shape[1..].iter().product();
             let firsts: Vec<f32> = values.chunks(size).map(|picture| picture[0]).collect();
             assert_eq!(firsts.len(), shape[0]);
+            self.health()?;
             let answers = (self.answer.lock().unwrap())(&firsts)?;
             Ok(vec![Rows { values: answers.iter().flat_map(|answer| [1.0, *answer]).collect(), columns: 2 }])
         }
 
         fn health(&mut self) -> Result<(), EngineError> {
-            Ok(())
+            match self.connection() {
+                Connection::Away => Err(EngineError::Unavailable("no server is left".to_owned())),
+                _ => Ok(()),
+            }
         }
 
         fn placement(&self) -> Vec<ProviderShare> {
             self.placement.clone()
+        }
+
+        fn connection(&self) -> Connection {
+            self.connection.as_ref().map_or(Connection::Here, |connection| *connection.lock().unwrap())
+        }
+
+        fn distrust(&mut self, connection: u64, _: &str) {
+            let mut own = self.connection.as_ref().unwrap().lock().unwrap();
+            assert_eq!(*own, Connection::Open(connection));
+            *own = Connection::Away;
         }
     }
 }

@@ -6,7 +6,8 @@ use super::{error::ModelError, files::ModelFiles, tokenizer::TokenBatch};
 use crate::{
     config::{Device, Execution},
     engine::{
-        Engine, EngineError, Engines, Input, ProviderShare, Rows, Supervised, Values, remote::VisionContract,
+        Connection, Engine, EngineError, Engines, Input, ProviderShare, Rows, Supervised, Values,
+        remote::VisionContract,
     },
 };
 
@@ -69,6 +70,16 @@ impl Graph {
     /// Which execution providers run it. Empty: the engine does not say it.
     pub(super) fn placement(&self) -> Vec<ProviderShare> {
         self.engine.placement()
+    }
+
+    /// Where its next answers come from.
+    pub(super) fn connection(&self) -> Connection {
+        self.engine.connection()
+    }
+
+    /// Reports that the answers of a connection are wrong, and why.
+    pub(super) fn distrust(&mut self, connection: u64, why: &str) {
+        self.engine.distrust(connection, why);
     }
 
     /// Checks that the graph has the inputs `needed`, and no input that cannot be filled.

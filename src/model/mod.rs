@@ -45,7 +45,7 @@ use self::{
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{
     config::{Device, Execution, Precision},
-    engine::{Engines, ProviderShare, remote},
+    engine::{Connection, Engines, ProviderShare, remote},
     picture::Picture,
 };
 
@@ -69,12 +69,7 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let local = match (engines.server(), engines.needs_graph_files()) {
-            (Some(_), _) => Local::Text,
-            (None, true) => Local::Both,
-            (None, false) => Local::Neither,
-        };
-        let graphs = Graphs::find(files, &options.variant, local)?;
+        let graphs = Graphs::find(files, &options.variant, local_graphs(&engines))?;
         let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
@@ -110,13 +105,24 @@ impl Model {
         self.vision.graph.placement()
     }
 
+    /// Where the next vectors come from.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.vision.graph.connection()
+    }
+
+    /// Reports that the vectors from a connection are wrong, and why. Its server is not used for a while.
+    pub fn distrust(&mut self, connection: u64, why: &str) {
+        self.vision.graph.distrust(connection, why);
+    }
+
     /// Loads the model that this one is compared with: the reference's graphs on the processor. `None`: it is this one.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn reference(&self) -> Result<Option<Self>, ModelError> {
         let (context, variant) = (&self.text.0, self.reference_variant());
-        if self.device == Device::Cpu && variant == context.options.variant {
+        if !self.is_compared() {
             return Ok(None);
         }
         let execution = Execution {
@@ -127,7 +133,7 @@ impl Model {
         };
         let options =
             Options { execution, variant: variant.to_owned(), reference: None, ..context.options.clone() };
-        Self::load(context.engines.clone(), &context.files, &options).map(Some)
+        Self::load(context.engines.local(), &context.files, &options).map(Some)
     }
 
     /// Continues on the processor. What the other device had loaded is released when that device lets go of it.
@@ -146,11 +152,23 @@ impl Model {
         options.reference.as_ref().unwrap_or(&options.variant)
     }
 
+    /// Whether the model is another one than its reference.
+    fn is_compared(&self) -> bool {
+        self.connection() != Connection::Here
+            || self.device != Device::Cpu
+            || self.variant() != self.reference_variant()
+    }
+
+    /// Whether the reference's graphs are on this machine.
+    fn has_reference(&self) -> bool {
+        let context = &self.text.0;
+        Graphs::find(&context.files, self.reference_variant(), local_graphs(&context.engines.local())).is_ok()
+    }
+
     /// A hash of everything that the vectors of pictures depend on, except for the pictures and the device.
     fn vision_fingerprint(&self, suffix: &str) -> [u8; 32] {
         let context = &self.text.0;
-        let local = if context.engines.needs_graph_files() { Local::Both } else { Local::Neither };
-        let graphs = Graphs::find(&context.files, suffix, local);
+        let graphs = Graphs::find(&context.files, suffix, local_graphs(&context.engines.local()));
         context.fingerprint(graphs.as_ref().map_or(&context.graphs.vision, |graphs| &graphs.vision))
     }
 
@@ -261,6 +279,15 @@ impl Model {
     #[must_use]
     pub fn activation(&self) -> Activation {
         self.text.0.config.family.activation
+    }
+}
+
+/// Which graphs these engines open on this machine.
+fn local_graphs(engines: &Engines) -> Local {
+    match (engines.server(), engines.needs_graph_files()) {
+        (Some(_), _) => Local::Text,
+        (None, true) => Local::Both,
+        (None, false) => Local::Neither,
     }
 }
 

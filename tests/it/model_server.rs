@@ -404,7 +404,7 @@ fn kills() -> usize {
 fn every_picture_is_scored_once_however_often_the_server_is_killed() {
     let (broker, port, kills) = (Broker::start(), free_port(), kills());
     let mut server = ModelServer::with(Script { answer: Reaction::VectorsOf(1), ..Script::default() });
-    let home = home(&broker, &[&server], &format!("max_batch: 2\nlisten: 127.0.0.1:{port}\n"));
+    let home = home(&broker, &[&server], &format!("max_batch: 2\ncanary: off\nlisten: 127.0.0.1:{port}\n"));
     let mut service = Service::start(&home);
     wait_until_ready(&service, port);
     service.wait_until_watching();
@@ -437,6 +437,36 @@ fn every_picture_is_scored_once_however_often_the_server_is_killed() {
     service.stop();
     let ended = format!("the model has ended (scored={pictures}, repeated=0, failed=0, unwatched=0)");
     assert!(service.log().contains(&ended), "{}", service.log());
+}
+
+#[test]
+fn a_server_that_computes_wrong_is_not_used() {
+    let (broker, port) = (Broker::start(), free_port());
+    let wrong = ModelServer::with(Script { answer: Reaction::Opposite, ..Script::default() });
+    let mut right = ModelServer::down(Script::default());
+    let subscriber = Subscriber::start(&broker);
+    let home = home(&broker, &[&wrong, &right], &format!("listen: 127.0.0.1:{port}\n"));
+    let mut service = Service::start(&home);
+    wait_until_ready(&service, port);
+    let has_failed = |message: &ReceivedMessage| {
+        message.topic == "home/model" && message.text().contains("failed its check")
+    };
+    let mut seen = subscriber.until("the state of the model", has_failed);
+    let state = seen.last().unwrap().text();
+    assert!(state.contains(r#""state":"failed""#) && state.contains("frames wait"), "{state}");
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let waits = |message: &ReceivedMessage| {
+        message.topic == "home/problem" && message.text().contains("its answers are wrong")
+    };
+    subscriber.also(&mut seen, "the problem of the service", waits);
+    assert_eq!(value(port, "stakeout_frames_classified_total"), Some(0.0));
+    assert_eq!(value(port, r#"stakeout_canary_failed_total{fault="wrong"}"#), Some(1.0));
+
+    right.restart();
+    subscriber.until("the alert", |message| message.topic == "home/inbox/objects/red_car/alert");
+    let is_well = || value(port, "stakeout_canary_healthy") == Some(1.0);
+    wait_until("the second server has passed the check", is_well);
+    service.stop();
 }
 
 fn run(arguments: &[&str], file: &Path) -> (Option<i32>, String) {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::ModelServer,
-    engine::interface::{Engine, EngineError, Input, InputInfo, Metadata, Rows, Values},
+    engine::interface::{Connection, Engine, EngineError, Input, InputInfo, Metadata, Rows, Values},
 };
 
 /// The servers that one batch is tried at. After that the caller decides, whose heart beats meanwhile.
@@ -134,6 +134,14 @@ impl Engine for RemoteGraph {
             Some(_) => Ok(()),
             None => Err(EngineError::Unavailable(self.pool.why())),
         }
+    }
+
+    fn connection(&self) -> Connection {
+        self.pool.connection().map_or(Connection::Away, Connection::Open)
+    }
+
+    fn distrust(&mut self, connection: u64, why: &str) {
+        self.pool.distrust(connection, why);
     }
 }
 

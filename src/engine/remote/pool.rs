@@ -35,6 +35,10 @@ struct State {
     roster: Roster,
     /// The connections of servers that answer.
     links: Vec<Option<Arc<Link>>>,
+    /// The number of each server's newest connection.
+    numbers: Vec<u64>,
+    /// How many connections there were.
+    opened: u64,
     /// The server that was used last, for the log.
     used: Option<usize>,
 }
@@ -43,7 +47,8 @@ impl Pool {
     pub(super) fn new(settings: Arc<ModelServer>, contract: VisionContract) -> Self {
         let servers = settings.servers.len();
         let links = std::iter::repeat_with(|| None).take(servers).collect();
-        let state = State { roster: Roster::new(servers), links, used: None };
+        let (roster, numbers) = (Roster::new(servers), vec![0; servers]);
+        let state = State { roster, links, numbers, opened: 0, used: None };
         Self {
             settings,
             contract,
@@ -105,6 +110,22 @@ impl Pool {
         }
     }
 
+    /// The number of the connection that is used.
+    pub(super) fn connection(&self) -> Option<u64> {
+        let (server, _) = self.preferred()?;
+        Some(self.lock().numbers[server])
+    }
+
+    /// The answers of a connection are wrong. Its server is not used for a while.
+    pub(super) fn distrust(&self, connection: u64, why: &str) {
+        let mut state = self.lock();
+        let Some(server) = state.numbers.iter().position(|number| *number == connection) else { return };
+        let condition = Condition::Unsuitable(format!("its answers are wrong: {why}"));
+        self.close(&mut state, server, &condition);
+        state.roster.distrusted(server, condition, self.now());
+        self.has_changed(&mut state);
+    }
+
     fn first_ready(&self) -> Option<(usize, Arc<Link>)> {
         let state = self.lock();
         let server = state.roster.preferred()?;
@@ -119,21 +140,30 @@ impl Pool {
     /// The server has not answered a request or a check. Its connection is closed.
     pub(super) fn has_failed(&self, server: usize, failure: Failure) {
         let mut state = self.lock();
-        let before = state.roster.conditions().nth(server).cloned();
         let condition = match failure {
             Failure::Away(why) | Failure::Rejected(why) => Condition::Away(why),
             Failure::Unsuitable(why) => Condition::Unsuitable(why),
         };
+        self.close(&mut state, server, &condition);
+        state.roster.failed(server, condition, self.now(), jitter());
+        self.has_changed(&mut state);
+    }
+
+    /// Closes the connection to a server, before its condition becomes this one.
+    fn close(&self, state: &mut State, server: usize, condition: &Condition) {
         state.links[server] = None;
-        state.roster.failed(server, condition.clone(), self.now(), jitter());
         // The same reason is logged once.
-        if before.as_ref() != Some(&condition)
-            && let Condition::Away(why) | Condition::Unsuitable(why) = &condition
+        if state.roster.conditions().nth(server) != Some(condition)
+            && let Condition::Away(why) | Condition::Unsuitable(why) = condition
         {
             let address = &self.settings.servers[server];
             warn!("the model server {address} is not used: {why}");
         }
-        self.log_used(&mut state);
+    }
+
+    /// The condition of a server is another one.
+    fn has_changed(&self, state: &mut State) {
+        self.log_used(state);
         self.reported.notify_all();
         self.failed.notify_one();
     }
@@ -143,6 +173,10 @@ impl Pool {
             return self.has_failed(server, link.unsuitable(&difference));
         }
         let mut state = self.lock();
+        if state.links[server].is_none() {
+            state.opened += 1;
+            state.numbers[server] = state.opened;
+        }
         state.links[server] = Some(link);
         state.roster.ready(server, self.now());
         self.log_used(&mut state);

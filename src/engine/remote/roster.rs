@@ -13,7 +13,9 @@ use crate::backoff::Backoff;
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// The first delay before a server that does not answer is checked again.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// The longest such delay.
+/// The delay before a server is checked again whose answers were wrong.
+const DISTRUST: Duration = Duration::from_secs(60);
+/// The longest delay before a server that does not answer is checked again.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// The servers, by their numbers in the configuration.
@@ -105,6 +107,13 @@ impl Roster {
         server.next = now + server.backoff.failed(jitter);
     }
 
+    /// The answers of the server were wrong. Only a person can change that, so it is not checked soon.
+    pub(super) fn distrusted(&mut self, server: usize, condition: Condition, now: Duration) {
+        let server = &mut self.0[server];
+        server.condition = condition;
+        server.next = now + DISTRUST;
+    }
+
     /// The server has answered a request.
     pub(super) fn answered(&mut self, server: usize) {
         self.0[server].backoff.reset();
@@ -172,6 +181,19 @@ mod tests {
         roster.answered(0);
         roster.failed(0, away(), now, 1.0);
         assert_eq!(roster.rest(now), FIRST_DELAY);
+    }
+
+    #[test]
+    fn a_server_whose_answers_were_wrong_is_not_used_for_a_while() {
+        let mut roster = Roster::new(2);
+        assert_eq!(roster.due(at(0)), [0, 1]);
+        [0, 1].into_iter().for_each(|server| roster.ready(server, at(0)));
+        roster.distrusted(0, Condition::Unsuitable("wrong".to_owned()), at(5));
+        assert_eq!(roster.preferred(), Some(1));
+        assert_eq!(roster.due(at(5) + CHECK_EVERY), [1]);
+        assert_eq!(roster.due(at(5) + DISTRUST), [0], "the other one is being checked");
+        roster.ready(0, at(5) + DISTRUST);
+        assert_eq!(roster.preferred(), Some(0));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The pictures pass through the session that scores frames. Their vectors are compared with those of the reference: the graph of
 //! full precision on the processor, which is run once for each model and then kept on disk. A device that computes wrong gives
-//! vectors and no errors, so nothing else notices it.
+//! vectors and no errors, so nothing else notices it. A model server is checked in the same way. If only the server has the graph for
+//! pictures, its answers are compared with its first one.
 
 pub mod pictures;
 pub mod verdict;
@@ -17,7 +18,7 @@ use self::{
     verdict::{DeviceAnswer, Expected, Fault, Figures, Reference},
 };
 use super::{Model, ModelError, preprocess::Preprocessor};
-use crate::{cache, config::Device, picture::Picture};
+use crate::{cache, engine::Connection, picture::Picture};
 
 /// The number of models whose vectors are kept on disk.
 const MOST_KEPT: usize = 32;
@@ -29,8 +30,11 @@ const TRIES: usize = 3;
 pub struct Canary {
     /// The prepared pictures.
     pictures: Vec<Vec<f32>>,
-    reference: Reference,
+    /// `None`: this machine does not have the graph, and nothing was answered yet.
+    reference: Option<Reference>,
     expected: Expected,
+    /// Whether the time of a picture is compared with an earlier one. Other machines keep a model server busy.
+    is_timed: bool,
 }
 
 /// The result of one run.
@@ -51,10 +55,13 @@ impl Canary {
     /// The reference cannot be loaded or run.
     pub fn of(model: &Model) -> Result<Option<Self>, ModelError> {
         let prepared = prepare(model.preprocessor());
+        if !model.has_reference() {
+            return Ok(Some(Self::comparing(model, prepared, None)));
+        }
         let place = kept_at(model, &prepared).filter(|_| model.remembers());
         let kept = place.as_ref().and_then(|path| serde_json::from_slice(&cache::read(path)?).ok());
         let reference = match kept.filter(|kept: &Reference| kept.pictures.len() == prepared.len()) {
-            Some(kept) if is_compared(model) => kept,
+            Some(kept) if model.is_compared() => kept,
             _ => {
                 let Some(mut reference) = model.reference()? else { return Ok(None) };
                 let vectors = vectors_of(&mut reference, &prepared)?;
@@ -62,17 +69,17 @@ impl Canary {
                 vectors
             }
         };
-        Ok(Some(Self::comparing(model, prepared, reference)))
+        Ok(Some(Self::comparing(model, prepared, Some(reference))))
     }
 
-    fn comparing(model: &Model, pictures: Vec<Vec<f32>>, reference: Reference) -> Self {
+    fn comparing(model: &Model, pictures: Vec<Vec<f32>>, reference: Option<Reference>) -> Self {
         let expected = Expected {
             logits: model.logits(),
             activation: model.activation(),
             off_processor: model.device().is_accelerator(),
             usual: None,
         };
-        Self { pictures, reference, expected }
+        Self { pictures, reference, expected, is_timed: model.connection() == Connection::Here }
     }
 
     /// The same, where one picture has usually taken this time.
@@ -92,13 +99,15 @@ impl Canary {
                 break;
             }
         }
-        if let Outcome::Passed(figures) = outcome {
+        if let Outcome::Passed(figures) = outcome
+            && self.is_timed
+        {
             self.expected.usual.get_or_insert(figures.took);
         }
         outcome
     }
 
-    fn run_once(&self, model: &mut Model, now: impl Fn() -> Duration) -> Outcome {
+    fn run_once(&mut self, model: &mut Model, now: impl Fn() -> Duration) -> Outcome {
         let (mut vectors, mut took) = (Vec::with_capacity(self.pictures.len()), Duration::MAX);
         for picture in &self.pictures {
             let began = now();
@@ -113,10 +122,21 @@ impl Canary {
             }
         }
         let answer = DeviceAnswer { vectors, took, placement: model.placement() };
-        match verdict::judge(&self.reference, &answer, &self.expected) {
+        match self.judge(model, &answer) {
             Ok(figures) => Outcome::Passed(figures),
             Err(fault) => Outcome::Failed(fault),
         }
+    }
+
+    fn judge(&mut self, model: &Model, answer: &DeviceAnswer) -> Result<Figures, Fault> {
+        let reference = match &mut self.reference {
+            Some(reference) => reference,
+            first => {
+                let pictures = verdict::judge_first(answer, self.pictures.len())?;
+                first.insert(Reference { pictures, texts: vectors_of_texts(model) })
+            }
+        };
+        verdict::judge(reference, answer, &self.expected)
     }
 }
 
@@ -129,21 +149,19 @@ fn prepare(preprocessor: &Preprocessor) -> Vec<Vec<f32>> {
     pictures::pictures().iter().map(prepare).collect()
 }
 
-/// Whether the model is another one than its reference.
-fn is_compared(model: &Model) -> bool {
-    model.device() != Device::Cpu || model.variant() != model.reference_variant()
-}
-
 fn vectors_of(reference: &mut Model, prepared: &[Vec<f32>]) -> Result<Reference, ModelError> {
     let vector =
         |picture: &Vec<f32>| Ok(reference.embed_prepared(picture)?.into_iter().next().unwrap_or_default());
     let pictures = prepared.iter().map(vector).collect::<Result<Vec<_>, ModelError>>()?;
-    // The vectors alone show most faults.
-    let texts = reference.text().encode(&TEXTS).unwrap_or_else(|error| {
+    Ok(Reference { pictures, texts: vectors_of_texts(reference) })
+}
+
+/// The vectors of the texts; none if the model cannot encode them: the vectors of pictures alone show most faults.
+fn vectors_of_texts(model: &Model) -> Vec<Vec<f32>> {
+    model.text().encode(&TEXTS).unwrap_or_else(|error| {
         debug!(%error, "the canary compares vectors and no scores");
         Vec::new()
-    });
-    Ok(Reference { pictures, texts })
+    })
 }
 
 /// The file with the vectors of the reference. Its name changes with the reference and the pictures.
@@ -166,6 +184,11 @@ fn keep(place: Option<PathBuf>, reference: &Reference) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
     use crate::{
         engine::{EngineError, Engines, fake::FakeEngine},
@@ -198,6 +221,47 @@ mod tests {
         assert!(matches!(run(used), Outcome::Passed(_)));
         let not_used = FakeEngine::new(echo).beside(echo).run_by("CPUExecutionProvider");
         assert!(matches!(run(not_used), Outcome::Failed(Fault::NotUsed(_))));
+    }
+
+    /// A server with these answers; its graph is on this machine, too.
+    fn server(answer: impl FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send + 'static) -> Model {
+        let connection = Arc::new(Mutex::new(Connection::Open(1)));
+        model(FakeEngine::new(answer).at_server(&connection, echo))
+    }
+
+    #[test]
+    fn a_server_is_compared_with_this_machine() {
+        let shifted = |pictures: &[f32]| Ok(pictures.iter().map(|answer| 1.0 - answer).collect());
+        for (mut model, passes) in [(server(echo), true), (server(shifted), false)] {
+            let mut canary = Canary::of(&model).unwrap().unwrap();
+            let outcome = canary.run(&mut model, || Duration::ZERO);
+            assert_eq!(matches!(outcome, Outcome::Passed(_)), passes, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_alone_has_the_graph_is_compared_with_its_first_answer() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&runs);
+        // From the third check on, the answers are others.
+        let mut model = server(move |pictures| match count.fetch_add(1, Ordering::Relaxed) {
+            0..8 => Ok(pictures.to_vec()),
+            _ => Ok(pictures.iter().map(|answer| 1.0 - answer).collect()),
+        });
+        let mut canary = Canary::comparing(&model, prepare(model.preprocessor()), None);
+        // A busy server is slow, and right.
+        let time = std::cell::Cell::new(Duration::ZERO);
+        let now = || {
+            time.set(time.get() * 3 + Duration::from_secs(1));
+            time.get()
+        };
+        let outcomes = [(); 3].map(|()| canary.run(&mut model, now));
+        let [Outcome::Passed(_), Outcome::Passed(_), Outcome::Failed(Fault::Wrong(_) | Fault::Inexact(_))] =
+            &outcomes
+        else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(runs.load(Ordering::Relaxed), 3 * canary.pictures.len());
     }
 
     #[test]

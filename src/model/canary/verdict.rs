@@ -75,10 +75,10 @@ pub enum Fault {
     #[error("its answer is the same for every picture")]
     Constant,
     /// A vector is another one.
-    #[error("its answer is wrong: the cosine to the processor's is {0:.4}")]
+    #[error("its answer is wrong: the cosine to the reference's is {0:.4}")]
     Wrong(f32),
     /// A score differs.
-    #[error("a score differs by {0:.3} from the processor's, and {max} is allowed", max = MOST_DIFFERENCE)]
+    #[error("a score differs by {0:.3} from the reference's, and {max} is allowed", max = MOST_DIFFERENCE)]
     Inexact(f32),
     /// The provider that was asked for does not run the graph.
     #[error("it is not used: {0} runs most of the model")]
@@ -125,10 +125,7 @@ impl Fault {
 /// # Errors
 /// The first fault of the list above, the gravest ones first.
 pub fn judge(reference: &Reference, answer: &DeviceAnswer, expected: &Expected) -> Result<Figures, Fault> {
-    let vectors: Vec<_> = answer.vectors.iter().map_while(Option::as_ref).collect();
-    if vectors.len() < reference.pictures.len() || vectors.iter().any(|vector| !is_number(vector)) {
-        return Err(Fault::NotANumber);
-    }
+    let vectors = numbers(answer, reference.pictures.len())?;
     if is_constant(&vectors) && !is_constant(&reference.pictures.iter().collect::<Vec<_>>()) {
         return Err(Fault::Constant);
     }
@@ -157,6 +154,27 @@ pub fn judge(reference: &Reference, answer: &DeviceAnswer, expected: &Expected) 
             Err(Fault::Slow { took: answer.took, usual })
         }
         _ => Ok(Figures { cosine, difference, took: answer.took }),
+    }
+}
+
+/// Judges an answer with which later ones are compared, because there is no reference.
+///
+/// # Errors
+/// A vector is not a number, or all pictures have the same one.
+pub fn judge_first(answer: &DeviceAnswer, pictures: usize) -> Result<Vec<Vec<f32>>, Fault> {
+    let vectors = numbers(answer, pictures)?;
+    match is_constant(&vectors) {
+        true => Err(Fault::Constant),
+        false => Ok(vectors.into_iter().cloned().collect()),
+    }
+}
+
+/// The vectors, if there are as many as pictures and all are numbers.
+fn numbers(answer: &DeviceAnswer, pictures: usize) -> Result<Vec<&Vec<f32>>, Fault> {
+    let vectors: Vec<_> = answer.vectors.iter().map_while(Option::as_ref).collect();
+    match vectors.len() < pictures || vectors.iter().any(|vector| !is_number(vector)) {
+        true => Err(Fault::NotANumber),
+        false => Ok(vectors),
     }
 }
 
@@ -283,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn a_first_answer_must_be_numbers_that_differ() {
+        let right = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
+        let judged = |vectors: Vec<Option<Vec<f32>>>| {
+            judge_first(&DeviceAnswer { vectors, took: Duration::ZERO, placement: vec![] }, 2)
+        };
+        assert_eq!(judged(right.iter().cloned().map(Some).collect()), Ok(right));
+        assert_eq!(judged(vec![Some(vec![0.6, 0.8]); 2]), Err(Fault::Constant));
+        assert_eq!(judged(vec![Some(vec![0.6, 0.8]), None]), Err(Fault::NotANumber));
+        assert_eq!(judged(vec![Some(vec![0.6, 0.8])]), Err(Fault::NotANumber));
+    }
+
+    #[test]
     fn a_score_may_differ_by_a_hundredth() {
         let reference = Reference { pictures: vec![vec![0.6, 0.8]], ..reference() };
         // The difference of the two logits moves by less and by more than the bound allows.
@@ -315,8 +345,8 @@ mod tests {
         ];
         assert_eq!(faults.clone().map(|fault| fault.word()), Fault::WORDS);
         let texts = faults.map(|fault| fault.to_string());
-        assert_eq!(texts[2], "its answer is wrong: the cosine to the processor's is 0.5000");
-        assert_eq!(texts[3], "a score differs by 0.250 from the processor's, and 0.01 is allowed");
+        assert_eq!(texts[2], "its answer is wrong: the cosine to the reference's is 0.5000");
+        assert_eq!(texts[3], "a score differs by 0.250 from the reference's, and 0.01 is allowed");
         assert_eq!(texts[4], "it is not used: CPUExecutionProvider runs most of the model");
         assert_eq!(texts[5], "it takes 500 ms for a picture instead of 20 ms");
         assert_eq!(texts[6], "it is lost: it has crashed");

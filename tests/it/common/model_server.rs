@@ -63,6 +63,8 @@ pub enum Reaction {
     Shape(Vec<i64>),
     /// The vectors without the last bytes.
     Short,
+    /// The opposite vectors, as a device gives that computes wrong.
+    Opposite,
 }
 
 /// What the server does.
@@ -335,7 +337,10 @@ async fn infer(
         _ => {}
     }
     let input = Input { name: "pixel_values", shape: shape.clone(), values: Values::Floats(&pixels) };
-    let rows = GRAPH.lock().unwrap().run(&[input], &["image_embeds"]).unwrap().remove(0);
+    let mut rows = GRAPH.lock().unwrap().run(&[input], &["image_embeds"]).unwrap().remove(0);
+    if answer == Reaction::Opposite {
+        rows.values.iter_mut().for_each(|value| *value = -*value);
+    }
     let mut output = InferTensor {
         name: "image_embeds".to_owned(),
         datatype: script.metadata.outputs[0].datatype.clone(),
