@@ -1,7 +1,7 @@
 //! `config_edit`: changes settings in place in the text of the configuration: a label's settings, a new label, label set or source.
 //! Comments, order and spacing stay. The new text is returned, with the lines to paste; or it is saved at once.
 //!
-//! The change is made in the file that has the label or label set. A save changes the main file only.
+//! The change is made in the file that has the label, label set or source. A save changes the main file only.
 
 use std::{
     path::{Path, PathBuf},
@@ -286,18 +286,20 @@ fn edited(
     Ok(EditedFile { path, before, after, problems, tag: main_text.tag, obstacle })
 }
 
-/// The file with the label set that a change is about; the main file for everything else.
+/// The file with the label set or the source that a change is about; the main file for everything else.
 fn file_of(
     main: &Path,
     text: &str,
     change: &Change,
     read: &impl Fn(&Path) -> Result<ReadFile, Error>,
 ) -> Result<PathBuf, Error> {
-    let set = match change {
-        Change::SetLabel { source: None, label_set, .. } | Change::AddLabel { label_set, .. } => label_set,
-        _ => return Ok(main.to_owned()),
+    let path = match change {
+        Change::SetLabel { source: None, label_set, .. } | Change::AddLabel { label_set, .. } => {
+            ["label_sets", label_set]
+        }
+        Change::SetLabel { source: Some(source), .. } | Change::Watch { source, .. } => ["sources", source],
+        Change::AddLabelSet { .. } | Change::AddSource { .. } => return Ok(main.to_owned()),
     };
-    let path = ["label_sets", set];
     if additions::has(text, &path) {
         return Ok(main.to_owned());
     }
@@ -493,6 +495,25 @@ mod tests {
         assert_eq!(edited.text, text.replace("0.5", "{ threshold: 0.6 }"));
         assert_eq!(edited.problems, []);
         assert_eq!(fs::read_to_string(rules).unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn a_source_of_another_file_is_changed_there() {
+        let (folder, service, _state) = service(true);
+        fs::create_dir(folder.path().join("sources.d")).unwrap();
+        let text = "sources:\n  gate: { folder: gate, watch: [porch] }  # mine\n";
+        fs::write(folder.path().join("sources.d/gate.yaml"), text).unwrap();
+        for (change, to) in [
+            (
+                json!({ "kind": "set_label", "source": "gate", "label_set": "porch", "label": "person", "settings": { "threshold": 0.6 } }),
+                "watch: {porch: { person: 0.6 }}",
+            ),
+            (json!({ "kind": "watch", "source": "gate", "label_set": "yard" }), "watch: [yard, porch]"),
+        ] {
+            let edited = answer(&service, Role::Change, request(json!([change]))).await.unwrap();
+            assert!(edited.path.ends_with("gate.yaml"), "{edited:?}");
+            assert_eq!(edited.text, text.replace("watch: [porch]", to));
+        }
     }
 
     #[tokio::test]

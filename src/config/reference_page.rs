@@ -26,7 +26,7 @@ once, and `stakeout check --explain` shows the settings in force.
 - A key that starts with `x-` is ignored: it is a place for [anchors](https://yaml.org/spec/1.2.2/#3222-anchors-and-aliases), such as
   `x-camera: &camera { every: 2s, watch: [porch] }` at the top of the file and `<<: *camera` in each source. Among names of your own
   (sources, label sets, labels) it is ignored if it has an anchor.
-- Files `rules.d/*.yaml` next to the configuration contain more `label_sets`.
+- Files `rules.d/*.yaml` next to the configuration contain more `label_sets`, and files `sources.d/*.yaml` more `sources`.
 ";
 
 /// The page.

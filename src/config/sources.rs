@@ -1,4 +1,4 @@
-//! Reads the section `sources`: the settings that all kinds of source have in common, and which kind a source is. The settings of
+//! Reads the section `sources`, in the main file and in `sources.d`: the settings that all kinds of source have in common, and which kind a source is. The settings of
 //! each kind are in its own module.
 
 use std::time::Duration;
@@ -154,18 +154,25 @@ fn kinds() -> Vec<fields::Alternative> {
 pub(super) const EXAMPLE: &str =
     "sources:\n  inbox:\n    folder: /var/spool/stakeout/inbox\n    watch: [porch]";
 
-pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
-    let mut seen = Seen::default();
-    let mut sources = vec![];
-    // A new service watches nothing yet: it is set up in the console.
-    if at.is_empty_mapping() {
-        return sources;
+/// The sources of all files so far.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub sources: Vec<Source>,
+    seen: Seen,
+}
+
+impl Sources {
+    /// Reads the `sources` of one file.
+    pub fn read(&mut self, reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) {
+        // A new service watches nothing yet: it is set up in the console.
+        if at.is_empty_mapping() {
+            return;
+        }
+        for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
+            self.seen.check(reader, "source", source.name, source.key);
+            self.sources.extend(read_source(reader, &source, sets));
+        }
     }
-    for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
-        seen.check(reader, "source", source.name, source.key);
-        sources.extend(read_source(reader, &source, sets));
-    }
-    sources
 }
 
 fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {

@@ -763,6 +763,30 @@ fn label_sets_come_from_rules_too_in_the_order_of_file_names() {
 }
 
 #[test]
+fn sources_come_from_files_of_their_own_too_in_the_order_of_file_names() {
+    let source = |name: &str| format!("sources: {{ {name}: {{ folder: {name}, watch: [porch] }} }}\n");
+    let folder = folder_with(&[
+        ("stakeout.yaml", SMALL),
+        ("sources.d/20-b.yaml", &source("b")),
+        ("sources.d/10-a.yaml", &source("a")),
+        ("sources.d/30-empty.yaml", "# nothing\n"),
+        ("sources.d/.hidden.yaml", "not: read"),
+    ]);
+    let names = || {
+        let config = load_from(folder.path(), &[]).unwrap_or_else(|problems| panic!("{problems}")).config;
+        config.sources.into_iter().map(|source| source.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["inbox", "a", "b"]);
+    let SourceKind::Folder(of_a) = &load_from(folder.path(), &[]).unwrap().config.sources[1].kind else {
+        panic!("a folder")
+    };
+    assert_eq!(of_a.path, folder.path().join("a"), "paths start at the folder of the main file");
+    let (main, _) = SMALL.split_once("sources:").unwrap();
+    fs::write(folder.path().join("stakeout.yaml"), main).unwrap();
+    assert_eq!(names(), ["a", "b"], "the main file needs none");
+}
+
+#[test]
 fn places_are_not_part_of_the_configuration() {
     assert_eq!(
         load_text(REFERENCE),

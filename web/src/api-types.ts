@@ -942,7 +942,7 @@ export interface components {
             why_not?: string | null;
             /** @description What to do about that. */
             remedy?: string | null;
-            /** @description The files of `rules.d`, which are read as well and cannot be edited here. */
+            /** @description The files of `rules.d` and `sources.d`, which are read as well and cannot be edited here. */
             included: components["schemas"]["Included"][];
             /** @description What the newest check of the service found. */
             state: components["schemas"]["ConfigState"];
