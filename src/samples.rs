@@ -27,6 +27,8 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         scores: false,
         baseline: None,
         look: crate::config::DeviceLook::default(),
+        location: None,
+        area: None,
     }
 }
 
@@ -49,6 +51,7 @@ pub(super) fn config() -> Config {
         ..LabelSet::new(name, "a photo of {}".parse().unwrap(), labels)
     };
     Config {
+        instance: "stakeout".to_owned(),
         model: ModelRef::Bundled,
         execution: Execution { device: Device::Cpu, ..Execution::default() },
         onnxruntime: None,

@@ -268,10 +268,10 @@ fn edited(
             .remedy("Look at it again, and repeat the change."));
     }
     let path = file_of(main, &main_text.text, &changes[0], &read)?;
-    let before = if path == main { main_text.text } else { read(&path)?.text };
+    let before = if path == main { main_text.text.clone() } else { read(&path)?.text };
     let mut after = before.clone();
     for change in changes {
-        after = apply(&after, change)?;
+        after = apply(&after, &main_text.text, change)?;
     }
     let checked = configuration::check(main, Replaced { file: &path, text: &after }, activation)?;
     let obstacle = if path == main {
@@ -312,8 +312,14 @@ fn file_of(
     Ok(main.to_owned())
 }
 
-/// The text with one change.
-fn apply(text: &str, change: &Change) -> Result<String, Error> {
+/// The text with one change; `main` is the text of the main file.
+fn apply(text: &str, main: &str, change: &Change) -> Result<String, Error> {
+    let text = &match change {
+        Change::SetLabel { source: Some(source), .. } | Change::Watch { source, .. } => {
+            additions::with_own_watch(text, main, source).map_err(refused)?
+        }
+        _ => text.to_owned(),
+    };
     let changed = match change {
         Change::SetLabel { source, label_set, label, settings } => {
             let keys = label_keys().into_iter();
@@ -347,16 +353,19 @@ fn apply(text: &str, change: &Change) -> Result<String, Error> {
         }
         Change::Watch { source, label_set } => additions::watch(text, source, label_set),
     };
-    changed.map_err(|error| {
-        let what = error.to_string();
-        match error {
-            AddError::Missing(_) => Error::parameter("changes", what),
-            AddError::Exists(_) => {
-                Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry.")
-            }
-            AddError::Unusual(_) => Error::new(Kind::Conflict, what),
+    changed.map_err(refused)
+}
+
+/// Why a change is not made.
+fn refused(error: AddError) -> Error {
+    let what = error.to_string();
+    match error {
+        AddError::Missing(_) => Error::parameter("changes", what),
+        AddError::Exists(_) => {
+            Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry.")
         }
-    })
+        AddError::Unusual(_) => Error::new(Kind::Conflict, what),
+    }
 }
 
 impl Lines {

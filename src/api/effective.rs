@@ -14,6 +14,7 @@ use crate::{
     },
     config::{self, Config, Source, SourceKind},
     policy::{Label, LabelSet},
+    yaml::Places,
 };
 
 /// All settings in force, as JSON.
@@ -34,6 +35,35 @@ pub fn describe(config: &Config) -> Value {
     explained.insert("label_sets".to_owned(), watched_by(config).into());
     explained.insert("sources".to_owned(), sources.into());
     explained.into()
+}
+
+/// All settings in force, and of each source the places of those that a file has.
+#[must_use]
+pub fn describe_with_places(config: &Config, places: &Places) -> Value {
+    let mut described = describe(config);
+    for source in &config.sources {
+        let from = origins(source, places);
+        if let (false, Some(explained)) =
+            (from.is_empty(), described["sources"][&source.name].as_object_mut())
+        {
+            explained.insert("from".to_owned(), from.into());
+        }
+    }
+    described
+}
+
+/// Where the settings of a source come from: `FILE:LINE:COLUMN`, and whether they are from `defaults`. The others are those of the program.
+fn origins(source: &Source, places: &Places) -> Map<String, Value> {
+    let kind = source.kind.settings().key();
+    let keys = source.explain().into_iter().map(|(key, _)| key);
+    let origin = |key: String| {
+        let place = places.place(&format!("sources.{}.{key}", source.name))?;
+        let of_defaults = [format!("defaults.{kind}.{key}"), format!("defaults.{key}")];
+        let is_default = of_defaults.iter().any(|default| places.place(default).as_ref() == Some(&place));
+        let shown = if is_default { format!("defaults, {place}") } else { place };
+        Some((key, Value::from(shown)))
+    };
+    keys.filter_map(origin).collect()
 }
 
 /// The topics of the service itself: what it publishes, and what it reads.

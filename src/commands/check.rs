@@ -10,7 +10,7 @@ use super::{DONE, FAILED};
 use crate::{
     api::effective,
     classify::Classifier,
-    config::{self, Config, Loaded},
+    config::{self, Loaded},
     doctor::{self, Finding},
     model::hub::{self, HubError},
     mqtt, terminal,
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 terminal::say(format_args!("warning: {what}: {message}{remedy}"));
             }
             if args.explain {
-                print_explanation(&loaded.config, args.format)?;
+                print_explanation(&loaded, args.format)?;
             }
             terminal::say(format_args!("ok: {}", doctor::summary(&loaded.config)));
             Ok(ExitCode::from(DONE))
@@ -87,8 +87,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
-    let described = effective::describe(config);
+fn print_explanation(loaded: &Loaded, format: Format) -> anyhow::Result<()> {
+    let described = effective::describe_with_places(&loaded.config, &loaded.places);
     let text = match format {
         Format::Text => effective::in_lines(&described),
         Format::Json => format!("{described:#}\n"),

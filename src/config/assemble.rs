@@ -32,6 +32,8 @@ use crate::{
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The name of the service in its alerts.
+    pub instance: String,
     /// The model that scores the frames.
     pub model: ModelRef,
     /// How the model is run.
@@ -164,6 +166,14 @@ pub(super) const FIELDS: &[Field<Config>] = &[
         |it: &Config| Some(json!(word_of(&ON_OFF, &it.sandbox))),
     )
     .default("on"),
+    Field::new(
+        "instance",
+        Form::Text,
+        "The name of this service in its alerts, for people who run several.",
+        |it: &Config| Some(json!(it.instance)),
+    )
+    .default_is("mqtt.client_id")
+    .example("gate-pi"),
     Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
         Some(explain(broker::FIELDS, &it.mqtt).into())
     }),
@@ -202,6 +212,14 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     )
     .example("127.0.0.1:9464"),
     Field::new("label_sets", label_sets::FORM, "What to watch for: labels that are scored together. Files in `rules.d` can contain more.", |_: &Config| None),
+    Field::new(
+        "defaults",
+        sources::DEFAULTS,
+        "Settings that sources have unless they have their own: of all sources whose kind has the key (`every: 2s`), or of one kind \
+         (`rtsp: { transport: tcp }`), which takes precedence.",
+        |_: &Config| None,
+    )
+    .example("{ watch: [porch], rtsp: { transport: tcp } }"),
     Field::new("sources", sources::FORM, "Where frames come from. Files in `sources.d` can contain more.", |_: &Config| None),
 ];
 
@@ -248,6 +266,7 @@ pub(super) fn assemble(reader: &mut Reader<'_>, main: Option<&File>, included: &
     let name = mqtt.as_ref().map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =
         section.read(reader, "home_assistant", |reader, at| home_assistant::read(reader, at, name));
+    let instance = section.optional(reader, "instance", Reader::text);
     let webhook = section.optional(reader, "webhook", delivery::webhook);
     let command = section.optional(reader, "command", delivery::command);
     let outbox = section.optional(reader, "outbox", delivery::outbox);
@@ -265,11 +284,13 @@ pub(super) fn assemble(reader: &mut Reader<'_>, main: Option<&File>, included: &
         source_checks::check_state_dir(reader, &sources, state_dir);
     }
     // Everything is read: now a mistake may end it.
+    let mqtt = mqtt?;
     let config = Config {
+        instance: instance?.unwrap_or_else(|| mqtt.client_id.clone()),
         model: model?,
         execution: execution?,
         onnxruntime: onnxruntime?,
-        mqtt: mqtt?,
+        mqtt,
         webhook: webhook?,
         command: command?,
         outbox: outbox?.unwrap_or_default(),
@@ -330,6 +351,9 @@ fn all_sources(
     sets: &LabelSets,
 ) -> Vec<Source> {
     let mut sources = Sources::default();
+    if let Some(at) = main.and_then(|section| section.get("defaults")) {
+        sources.read_defaults(reader, &at);
+    }
     if let Some(at) = main.and_then(|section| section.get("sources")) {
         sources.read(reader, &at, sets);
     }
@@ -338,7 +362,7 @@ fn all_sources(
             sources.read(reader, &at, sets);
         }
     }
-    sources.sources
+    sources.complete(reader)
 }
 
 /// The section of a file in a folder beside the main file. The file has no other one, so that it cannot change anything else on a

@@ -8,6 +8,7 @@
 pub mod additions;
 mod assemble;
 pub mod changes;
+mod defaults;
 mod delivery;
 mod device;
 pub mod edit;

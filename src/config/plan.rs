@@ -54,6 +54,7 @@ impl Plan {
 fn in_force(running: &Config, new: &Config) -> Config {
     let (running, new) = (running.clone(), new.clone());
     Config {
+        instance: new.instance,
         model: running.model,
         execution: running.execution,
         onnxruntime: running.onnxruntime,

@@ -37,6 +37,8 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         scores: false,
         baseline: None,
         look: DeviceLook::default(),
+        location: None,
+        area: None,
     }
 }
 
