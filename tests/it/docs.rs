@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::Value;
 use stakeout::{
-    alert::{Alert, FrameInfo, State, Topics, outbox},
+    alert::{Alert, FrameInfo, Place, State, Topics, outbox},
     observe::scores::Scores,
     policy::Severity,
     source::{Problem, StreamInfo},
@@ -126,6 +126,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
             height: 1080,
         },
         snapshot: Some("stakeout/front-door/snapshot".to_owned()),
+        place: Place { instance: Some("stakeout-pi".into()), ..Place::default() },
         severity: None,
         message: None,
         baseline: None,
@@ -135,10 +136,17 @@ fn the_examples_of_payloads_equal_what_is_published() {
         .split_once("| key | what it says |")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
-    let everything =
-        Alert { severity: Severity::of("info"), message: Some(String::new()), baseline: Some(0.4), ..built };
+    let everywhere = Some("here".into());
+    let place = Place { area: everywhere.clone(), location: everywhere, ..built.place.clone() };
+    let everything = Alert {
+        severity: Severity::of("info"),
+        message: Some(String::new()),
+        baseline: Some(0.4),
+        place,
+        ..built
+    };
     let everything = serde_json::from_str(&everything.to_json()).unwrap();
-    assert_eq!(keys(&everything).len(), keys(alert).len() + 3);
+    assert_eq!(keys(&everything).len(), keys(alert).len() + 5);
     for key in keys(&everything) {
         assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
     }

@@ -816,6 +816,12 @@ export interface components {
              * @description The score of the label on quiet frames, if it is learnt.
              */
             baseline?: number | null;
+            /** @description The name of the service: `instance` in the configuration. */
+            instance?: string | null;
+            /** @description The area of the source, if it is configured. */
+            area?: string | null;
+            /** @description Where the source is, if it is configured. */
+            location?: string | null;
         };
         /** @description The frame of an alert. */
         Frame: {
