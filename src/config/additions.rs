@@ -384,7 +384,7 @@ fn in_lines(text: &str, key: &str, value: &Value, indent: &str) -> String {
 }
 
 /// A text as it is typed: with quotes where YAML needs them.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || " _-./+%@()".contains(letter);
     let begins = text.chars().next().is_some_and(|first| first.is_alphanumeric() || "/._".contains(first));
     let means_nothing = text.eq_ignore_ascii_case("null");

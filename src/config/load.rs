@@ -97,6 +97,15 @@ pub fn load_with(path: &Path, replaced: Replaced<'_>) -> Result<Loaded, Problems
     })
 }
 
+/// Reads a configuration as [`look`] does, with a text in place of one of its files: for a file that is not written yet.
+///
+/// # Errors
+///
+/// All problems.
+pub fn look_with(path: &Path, replaced: Replaced<'_>) -> Result<Loaded, Problems> {
+    here(true, |surroundings| load_by(Reader::new(surroundings, folder_of(path)), path, Some(replaced)))
+}
+
 /// Reads only `listen` of the configuration at `path`, for a client of the HTTP endpoint. Other mistakes do not matter: the service
 /// may run with the configuration from before them.
 ///

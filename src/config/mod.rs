@@ -11,6 +11,7 @@ pub mod changes;
 mod defaults;
 mod delivery;
 mod device;
+pub mod draft;
 pub mod edit;
 mod home_assistant;
 mod http_endpoint;
@@ -45,7 +46,7 @@ pub use self::{
     http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,
     labels::keys as label_keys,
-    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, state_dir},
+    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, look_with, state_dir},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
     publishable::publishable,
