@@ -3,9 +3,12 @@
 //! Values are written as they are typed in a configuration: `${env:NAME}` is a reference. The caller checks the result as every
 //! configuration is checked.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::additions::{in_one_line, scalar};
+use crate::source::kinds::camera::has_video_name;
 
 /// The column of comments.
 const COLUMN: usize = 40;
@@ -80,6 +83,24 @@ impl DraftLabel {
         let article = ["a ", "an ", "the "].into_iter().find(|article| lower.starts_with(*article));
         let name = article.map_or(&*words, |article| &words[article.len()..]);
         Self { name: name.to_owned(), prompt: words }
+    }
+}
+
+impl DraftSource {
+    /// A source for an address or a path: the kind is the one that its scheme or its name suggests.
+    #[must_use]
+    pub fn at(address: &str) -> Self {
+        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        let path = rest.split(['?', '#']).next().unwrap_or_default().to_lowercase();
+        let is_stream =
+            [".m3u8", ".mjpg", ".mjpeg", ".mp4", ".ts", ".flv"].iter().any(|end| path.ends_with(end));
+        let key = match scheme {
+            "rtsp" | "rtsps" => "rtsp",
+            "http" | "https" if !is_stream => "http",
+            "" if !address.starts_with("/dev/video") && !has_video_name(Path::new(address)) => "folder",
+            _ => "video",
+        };
+        Self { settings: Map::from_iter([(key.to_owned(), json!(address))]), ..Self::default() }
     }
 }
 
@@ -234,8 +255,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -293,6 +312,22 @@ mod tests {
     fn a_draft_without_cameras_is_set_up_in_the_console() {
         let config = load(&Draft { sets: vec![], sources: vec![], ..draft() });
         assert_eq!((config.sources.len(), config.label_sets.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_address_suggests_the_kind_of_source() {
+        for (address, key) in [
+            ("rtsp://h/s", "rtsp"),
+            ("rtsps://h/s", "rtsp"),
+            ("http://h/cgi-bin/snapshot?x=1", "http"),
+            ("https://h/live.m3u8?x", "video"),
+            ("rtmp://h/live", "video"),
+            ("/dev/video0", "video"),
+            ("day.mp4", "video"),
+            ("/srv/inbox", "folder"),
+        ] {
+            assert_eq!(DraftSource::at(address).settings[key], address, "{address}");
+        }
     }
 
     #[test]
