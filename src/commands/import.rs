@@ -90,7 +90,7 @@ fn conclude(output: Option<&Path>, origin: Origin, imported: &Imported, written:
     let (sources, sets) = (imported.draft.sources.len(), imported.draft.sets.len());
     let labels: usize = imported.draft.sets.iter().map(|set| set.labels.len()).sum();
     terminal::say(format_args!(
-        "taken from {origin}: {sources} cameras, {labels} labels in {sets} label sets; not taken or changed: {}",
+        "taken from {origin}: cameras {sources}, labels {labels}, label sets {sets}; left out or changed: {}",
         imported.notes.len()
     ));
     let file = output.unwrap_or(Path::new("stakeout.yaml"));

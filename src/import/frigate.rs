@@ -26,7 +26,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("auth", "the console has a sign-in of its own (docs/console.md)"),
     ("birdseye", "stakeout records and restreams no video"),
     ("camera_groups", "the console shows all cameras"),
-    ("classification", "write what to tell apart as labels (docs/rules.md)"),
+    ("classification", "write what to distinguish as labels (docs/rules.md)"),
     ("database", "stakeout has files of its own, in `state_dir`"),
     ("detectors", "`device` selects what runs the model (docs/models.md)"),
     (
@@ -119,7 +119,7 @@ fn objects_left_out(item: Item<'_>, report: &mut Report) {
         report.note(filters.line, format!("`objects.filters` is left out: {why}"));
     }
     if let Some(mask) = item.at(&["objects", "mask"]) {
-        let why = "it is about where objects stand, and a `mask` here hides the pixels";
+        let why = "it is about the feet of objects, and a `mask` here hides the pixels";
         report.note(mask.line, format!("`objects.mask` is left out: {why}"));
     }
 }

@@ -15,7 +15,7 @@ use crate::config::draft::{Broker, Draft, DraftSource};
 const SET: &str = "objects";
 /// A stream whose name ends so is the low-resolution stream of the camera with the rest of the name.
 const SUB: &[&str] = &["_sub", "-sub", "_low", "-low", "_substream", "-substream"];
-/// Streams that refer to each other end after so many steps.
+/// The most streams that refer to each other, one after the other.
 const MOST_STEPS: usize = 8;
 
 /// The configuration for the streams.

@@ -29,6 +29,8 @@ mod health;
 mod history;
 mod home_assistant;
 mod hub;
+mod import;
+mod init;
 mod layers;
 mod mask;
 mod metrics;

@@ -57,11 +57,10 @@ pub(super) fn choose<R: BufRead, W: Write>(
         };
         match connect(&settings)? {
             Ok(lacks) => {
-                let lacks = lacks.map_or(String::new(), |lacks| format!("; it lacks {lacks}"));
-                dialog.say(format_args!(
-                    "The broker {} accepts the connection{lacks}.",
-                    mqtt::url(&settings)
-                ))?;
+                dialog.say(format_args!("The broker {} accepts the connection.", mqtt::url(&settings)))?;
+                if let Some(lacks) = lacks {
+                    dialog.say(lacks)?;
+                }
                 return Ok(broker);
             }
             Err(why) => {

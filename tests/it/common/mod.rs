@@ -4,6 +4,7 @@ pub mod broker;
 pub mod camera;
 pub mod hub;
 pub mod onnx;
+pub mod onvif;
 mod protobuf;
 pub mod proxy;
 
