@@ -18,7 +18,7 @@ const REFERENCE: &str = r"\$\{(env|file|credential):";
 /// The schema of the main file, and of a file in `rules.d` or `sources.d`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = mapping(&specs(FIELDS), &[]);
+    let mut schema = mapping(&specs(FIELDS));
     schema["$schema"] = json!(DRAFT);
     schema["title"] = json!("A configuration of stakeout");
     // A service that is new watches nothing yet.
@@ -40,11 +40,11 @@ pub fn schema() -> Value {
     schema
 }
 
-/// A mapping with these keys and no others; the keys in `required` are required, too.
-fn mapping(fields: &[&Spec], required: &[&str]) -> Value {
+/// A mapping with these keys and no others.
+fn mapping(fields: &[&Spec]) -> Value {
     let properties: Map<_, _> = fields.iter().map(|spec| (spec.key.to_owned(), value(spec))).collect();
-    let is_required = |spec: &&&Spec| spec.default == Default::Required || required.contains(&spec.key);
-    let required: Vec<_> = fields.iter().filter(is_required).map(|spec| spec.key).collect();
+    let required = fields.iter().filter(|spec| spec.default == Default::Required);
+    let required: Vec<_> = required.map(|spec| spec.key).collect();
     let mut schema = json!({
         "type": "object",
         "additionalProperties": false,
@@ -102,7 +102,7 @@ fn form(of: &Form) -> Value {
         Form::Polygon => json!({"type": "array", "minItems": 3, "items": form(&Form::Fractions(2))}),
         Form::List(item) => json!({"type": "array", "minItems": 1, "items": form(item)}),
         Form::OneOrMore(item) => json!({"anyOf": [form(item), form(&Form::List(item))]}),
-        Form::Mapping(table) => mapping(&(table.fields)(), &[]),
+        Form::Mapping(table) => mapping(&(table.fields)()),
         Form::Named(value) => {
             // A name may begin so, too: such a value is only checked by the program.
             json!({
@@ -114,7 +114,7 @@ fn form(of: &Form) -> Value {
         }
         Form::Kinds(kinds) => {
             let kind = |Alternative { key, fields }: Alternative| {
-                let mut schema = mapping(&fields, &[]);
+                let mut schema = mapping(&fields);
                 schema["required"] = json!([key]);
                 schema["title"] = json!(key);
                 schema
@@ -138,7 +138,7 @@ fn defaults(kinds: &[Alternative]) -> Value {
             None => forms.push((spec, vec![form])),
         }
     }
-    let mut schema = mapping(&[], &[]);
+    let mut schema = mapping(&[]);
     for (spec, forms) in forms {
         let mut form = match &forms[..] {
             [only] => only.clone(),
@@ -149,7 +149,7 @@ fn defaults(kinds: &[Alternative]) -> Value {
     }
     for kind in kinds {
         let own: Vec<_> = kind.fields.iter().copied().filter(|spec| !is_kind(spec.key)).collect();
-        let mut own = mapping(&own, &[]);
+        let mut own = mapping(&own);
         if let Some(own) = own.as_object_mut() {
             own.shift_remove("required");
         }

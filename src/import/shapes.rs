@@ -33,7 +33,7 @@ impl Polygon {
             coordinates.iter().flat_map(|part| part.split(',')).map(|number| number.trim().parse::<f64>());
         let numbers: Vec<f64> = numbers.collect::<Result<_, _>>().map_err(|_| Wrong::Numbers)?;
         let is_usable = numbers.iter().all(|number| number.is_finite() && *number >= 0.0);
-        if numbers.len() < 6 || numbers.len() % 2 != 0 || !is_usable {
+        if numbers.len() < 6 || !numbers.len().is_multiple_of(2) || !is_usable {
             return Err(Wrong::Numbers);
         }
         let is_pixels = numbers.iter().any(|number| *number > 1.0);
