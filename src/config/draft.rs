@@ -86,6 +86,12 @@ impl DraftLabel {
     }
 }
 
+/// A text without references: `${` in it would make the service read something else. For texts that come from others.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
 impl DraftSource {
     /// A source for an address or a path: the kind is the one that its scheme or its name suggests.
     #[must_use]

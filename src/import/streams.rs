@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::yaml::address;
+use crate::{config::draft::literal, yaml::address};
 
 /// How a program writes that a value comes from its environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,6 @@ pub(super) fn variables(text: &str) -> impl Iterator<Item = &str> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-}
-
-/// A text without references: `${` would begin one.
-fn literal(text: &str) -> String {
-    text.replace("${", "$${")
 }
 
 /// What an address is. An error says why it is left out.

@@ -252,15 +252,22 @@ impl Client {
         Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Whether the camera's challenge can be answered.
+    /// Whether the camera's challenge can be answered: with a digest. Whatever answers a search must not get the password itself.
     fn accepts(&self, place: &Origin, response: &Response<ureq::Body>) -> bool {
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
+        let challenges = challenges.filter(|challenge| is_only_digest(challenge));
         self.in_http.as_ref().is_some_and(|login| lock(login).accept(place, challenges).is_ok())
     }
 }
 
 fn unreachable(to: &Url, error: &ureq::Error) -> OnvifError {
     OnvifError::Unreachable { camera: shown(to), cause: https::explain(error, "camera") }
+}
+
+/// Whether a challenge is for a digest, and offers no other method beside it. Pure.
+fn is_only_digest(challenge: &[u8]) -> bool {
+    let challenge = challenge.to_ascii_lowercase();
+    challenge.starts_with(b"digest ") && !challenge.windows(6).any(|part| part == b"basic ")
 }
 
 /// Host and port, for people.
@@ -286,6 +293,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(device_service(typed).as_ref().map(Url::as_str), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_only_sent_as_a_digest() {
+        for (challenge, expected) in [
+            (&b"Digest realm=\"a\", nonce=\"b\""[..], true),
+            (b"DIGEST realm=\"a\"", true),
+            (b"Basic realm=\"a\"", false),
+            (b"Digest realm=\"a\", Basic realm=\"a\"", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_only_digest(challenge), expected);
         }
     }
 

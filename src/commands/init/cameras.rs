@@ -13,7 +13,7 @@ use super::{args::Args, dialog::Dialog};
 use crate::{
     config::{
         self, Replaced,
-        draft::{Draft, DraftSet, DraftSource},
+        draft::{Draft, DraftSet, DraftSource, literal},
     },
     onvif::{self, Camera, Login, Profile},
     yaml::Secret,
@@ -270,7 +270,8 @@ fn added<R: BufRead, W: Write>(
         dialog.say("The camera reports no stream.")?;
         return Ok(false);
     };
-    let mut source = DraftSource::at(profile.stream.as_deref().unwrap_or_default());
+    // What a device on the network reports must not make the service read files or variables.
+    let mut source = DraftSource::at(&literal(profile.stream.as_deref().unwrap_or_default()));
     login(&mut source, given);
     source.comment =
         Some(format!("{}; others of this camera are in its own settings", profile_shown(profile)));
@@ -376,6 +377,23 @@ mod tests {
         let error = sources.typed(None, "rtsp://", &given).unwrap_err().to_string();
         assert!(error.contains("no usable host") && !error.contains("hunter2"), "{error}");
         assert_eq!(sources.sources.len(), 4);
+    }
+
+    #[test]
+    fn what_a_camera_reports_is_no_reference() {
+        let file = Path::new("/nonexistent/stakeout.yaml");
+        let mut sources = Sources { file, sources: vec![] };
+        let mut dialog = Dialog::new(&b""[..], Vec::new(), false);
+        let profile = Profile {
+            stream: Some("rtsp://10.0.0.2/s?x=${file:/etc/hostname}".to_owned()),
+            size: Some((640, 480)),
+            ..Profile::default()
+        };
+        let camera = (Some("a: ${env:HOME}"), "10.0.0.2");
+        assert!(added(&mut dialog, &mut sources, camera, &[profile], &Given::default()).unwrap());
+        let source = &sources.sources[0];
+        assert_eq!(source.settings["rtsp"], "rtsp://10.0.0.2/s?x=$${file:/etc/hostname}");
+        assert_eq!(source.name, "a: ${env:HOME}", "a name has no references");
     }
 
     #[test]
