@@ -1,5 +1,5 @@
-//! Reads the section `sources`, in the main file and in `sources.d`: the settings that all kinds of source have in common, and which kind a source is. The settings of
-//! each kind are in its own module.
+//! Reads the section `sources`, in the main file and in `sources.d`: the settings that all kinds of source have in common, and which kind
+//! a source is. The settings of each kind are in its own module.
 
 use std::{sync::LazyLock, time::Duration};
 
