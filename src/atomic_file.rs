@@ -3,6 +3,7 @@
 //! In tests each step can fail: see `faults`.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
 #[cfg(test)]
 use crate::faults::{Operation, hit};
@@ -51,6 +52,20 @@ pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     replace(path, content.as_ref(), PRIVATE, None, Some(Permissions::from_mode(PRIVATE)))
 }
 
+/// Writes `content` to a new file that only its owner reads. A file that exists is left as it is, which is an error of the kind
+/// [`io::ErrorKind::AlreadyExists`]. When this returns, the content and the file's name are synced to disk.
+///
+/// # Errors
+/// The file exists, the folder cannot be written, or the disk is full. No temporary file is left then.
+pub fn create_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let (folder, name) = parts(path)?;
+    let mut new = temporary(folder, name, PRIVATE)?;
+    new.write_all(content.as_ref())?;
+    new.as_file().sync_all()?;
+    new.persist_noclobber(path)?;
+    File::open(folder)?.sync_all()
+}
+
 /// Takes the permissions to read a file of the service from everyone but its owner: an earlier version may have made it.
 ///
 /// # Errors
@@ -65,6 +80,17 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The folder and the name of a file.
+fn parts(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((folder, path.file_name().ok_or(io::ErrorKind::InvalidInput)?))
+}
+
+/// A temporary file. Its extension keeps readers of `*.yaml` or `*.json` in the same folder from taking it.
+fn temporary(folder: &Path, name: &OsStr, mode: u32) -> io::Result<NamedTempFile> {
+    Builder::new().prefix(name).suffix(".new").permissions(Permissions::from_mode(mode)).tempfile_in(folder)
+}
+
 fn replace(
     path: &Path,
     content: &[u8],
@@ -72,16 +98,10 @@ fn replace(
     owner: Option<(u32, u32)>,
     mode: Option<Permissions>,
 ) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // The extension keeps readers of `*.yaml` or `*.json` in the same folder from taking the temporary file.
+    let (folder, name) = parts(path)?;
     #[cfg(test)]
     hit(path, Operation::Open)?;
-    let mut new = Builder::new()
-        .prefix(name)
-        .suffix(".new")
-        .permissions(Permissions::from_mode(new_mode))
-        .tempfile_in(folder)?;
+    let mut new = temporary(folder, name, new_mode)?;
     // Before the permissions: a change of the owner removes some of them.
     if let Some((user, group)) = owner {
         let own = new.as_file().metadata()?;

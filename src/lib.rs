@@ -33,10 +33,10 @@
 //! | 6 | `source/kinds/*/settings` |
 //! | 7 | `source/kinds/source_kind` |
 //! | 8 | `config` |
-//! | 9 | `controls`, `engine`, `mqtt`, `watches` |
+//! | 9 | `controls`, `engine`, `import`, `mqtt`, `watches` |
 //! | 10 | `model` |
 //! | 11 | `alert`, `classify`, `source`, `trial`, `trigger` |
-//! | 12 | `judge`, `progress`, `suggest` |
+//! | 12 | `judge`, `onvif`, `progress`, `suggest` |
 //! | 13 | `observe` |
 //! | 14 | `history` |
 //! | 15 | `api` |
@@ -52,6 +52,7 @@
 //! | [`yaml`] | the YAML tree, the reader, values such as durations, and errors with line, column and remedy |
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
+//! | [`import`] | configurations of Frigate and go2rtc as one of this program |
 //! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
 //! | [`controls`] | what is set while the service runs, until the files change it: `stakeout set`, `snooze`, `enable`, `disable` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
@@ -65,6 +66,7 @@
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
+//! | [`onvif`] | finds cameras on the network, and asks them for the addresses of their streams |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process, with its plugins, `engine/remote` a model server |
 //! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
 //! | [`trial`] | tries devices in a process of their own, and chooses the fastest one that computes right |
@@ -99,12 +101,13 @@
 //! | `notify` | `source/kinds/folder`, `config/watch` |
 //! | `ort` | `engine/onnx` |
 //! | `prometheus_client` | `metrics` |
+//! | `roxmltree` | `onvif` |
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
 //! | `tokio_rustls` | `engine/remote/connect`, `source/kinds/stream/relay`, `web/connections` |
-//! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
+//! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch`, `onvif/client` |
 //!
 //! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
 //!
@@ -116,7 +119,8 @@
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/canary/pictures`, `model/canary/verdict`, `model/preprocess`, `trial/decision` |
 //! | `engine/remote/answer`, `engine/remote/contract`, `engine/remote/failure`, `engine/remote/numbers`, `engine/remote/roster` |
-//! | `config/changes`, `config/controlled`, `config/masked`, `config/plan`, `yaml/publishable` |
+//! | `config/changes`, `config/controlled`, `config/draft`, `config/masked`, `config/plan`, `yaml/publishable` |
+//! | `import`, `onvif/answers`, `onvif/messages` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
 //! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
@@ -255,12 +259,14 @@ pub mod frame;
 pub mod heartbeat;
 pub mod history;
 pub mod https;
+pub mod import;
 pub mod judge;
 pub mod local_time;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;
 pub mod observe;
+pub mod onvif;
 pub mod picture;
 pub mod plot;
 pub mod policy;

@@ -20,6 +20,10 @@ struct Arguments {
 enum Command {
     /// Watch the sources and publish alerts until stopped
     Run(commands::run::Args),
+    /// Write a first configuration: finds a broker and cameras, asks what to watch for, and shows the scores of a frame
+    Init(commands::init::Args),
+    /// Write a configuration from one of Frigate or go2rtc
+    Import(commands::import::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
     /// Say for each label why it is raised, or which gate holds it
@@ -100,6 +104,8 @@ fn main() -> ExitCode {
             commands::run::run(&args, lines.unwrap_or_default())
         }
         Command::Decoder(args) => Ok(commands::decoder::run(&args)),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Console(args) => commands::console::run(&args),

@@ -29,6 +29,8 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         scores: false,
         baseline: None,
         look: crate::config::DeviceLook::default(),
+        location: None,
+        area: None,
     }
 }
 
@@ -51,6 +53,7 @@ pub(super) fn config() -> Config {
         ..LabelSet::new(name, "a photo of {}".parse().unwrap(), labels)
     };
     Config {
+        instance: "stakeout".to_owned(),
         model: ModelRef::Bundled,
         model_server: None,
         execution: Execution { device: Device::Cpu, ..Execution::default() },

@@ -23,6 +23,7 @@ dpkg --verify stakeout
 check_file() { [ "$(stat -c '%U:%G %a' "$2")" = "$1" ] || failed "$2 is $(stat -c '%U:%G %a' "$2")"; }
 check_file 'root:stakeout 640' "$config"
 check_file 'root:root 755' /etc/stakeout/rules.d
+check_file 'root:stakeout 750' /etc/stakeout/sources.d
 check_file 'root:root 700' /etc/stakeout/credentials
 check_file 'stakeout:stakeout 2775' /var/spool/stakeout/inbox
 for file in man/man1/stakeout.1.gz man/man1/stakeout-run.1.gz bash-completion/completions/stakeout \

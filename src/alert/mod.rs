@@ -73,6 +73,19 @@ pub struct Alert {
     pub frame: FrameInfo,
     /// The topic of the snapshot. A cleared alert has none: the topic retains the frame that raised the last alert.
     pub snapshot: Option<String>,
+    /// Where it comes from.
+    pub place: Place,
+}
+
+/// Where an alert comes from, for receivers of the alerts of many services and cameras.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The name of the service; `None` in alerts of earlier versions.
+    pub instance: Option<Arc<str>>,
+    /// The area that the source belongs to, if it is configured.
+    pub area: Option<Arc<str>>,
+    /// Where the source is, in words, if it is configured.
+    pub location: Option<Arc<str>>,
 }
 
 /// Why an alert was cleared without a frame.
@@ -185,6 +198,12 @@ impl Alert {
         if let Some(reason) = self.reason {
             alert["reason"] = json!(reason.word());
         }
+        let Place { instance, area, location } = &self.place;
+        for (key, value) in [("instance", instance), ("area", area), ("location", location)] {
+            if let Some(value) = value {
+                alert[key] = json!(&**value);
+            }
+        }
         alert.to_string()
     }
 
@@ -230,6 +249,11 @@ impl Alert {
                 height: pixels(&json["frame"]["height"])?,
             },
             snapshot: text(&json["snapshot"]),
+            place: Place {
+                instance: shared(&json["instance"]),
+                area: shared(&json["area"]),
+                location: shared(&json["location"]),
+            },
         })
     }
 }
@@ -282,6 +306,7 @@ mod tests {
                 height: 1080,
             },
             snapshot: Some("stakeout/front-door/snapshot".to_owned()),
+            place: Place::default(),
         }
     }
 
@@ -310,6 +335,11 @@ mod tests {
             snapshot: None,
             state: State::Cleared,
             reason: Some(ClearReason::Disabled),
+            place: Place {
+                instance: Some("stakeout-pi".into()),
+                area: Some("Porch".into()),
+                location: Some("front door".into()),
+            },
             ..raised()
         };
         for alert in [raised(), regional] {
@@ -333,6 +363,16 @@ mod tests {
             r#"/snapshot","severity":"critical","message":"a \"box\"","baseline":0.4}"#,
         );
         assert_eq!(alert.to_json(), expected);
+    }
+
+    #[test]
+    fn the_place_is_written_as_far_as_it_is_known() {
+        let place =
+            Place { instance: Some("stakeout-pi".into()), area: None, location: Some("mast 3".into()) };
+        let expected = raised()
+            .to_json()
+            .replace(r#"/snapshot"}"#, r#"/snapshot","instance":"stakeout-pi","location":"mast 3"}"#);
+        assert_eq!(Alert { place, ..raised() }.to_json(), expected);
     }
 
     #[test]

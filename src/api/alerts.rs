@@ -108,6 +108,15 @@ pub struct Alert {
     /// The score of the label on quiet frames, if it is learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
+    /// The name of the service: `instance` in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The area of the source, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<String>,
+    /// Where the source is, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 /// The frame of an alert.
@@ -152,13 +161,13 @@ mod tests {
             r#""source":"Front Door","region":null,"label_set":"porch","label":"package","score":0.83,"threshold":0.7,"#,
             r#""scores":{"package":0.83,"background":0.15},"model":"bundled","frame":{"origin":"1.jpg","#,
             r#""captured_at":"2026-11-23T08:15:30.000Z","width":640,"height":480},"snapshot":"home/front_door/snapshot","#,
-            r#""severity":"info","message":"A package","when":"a and b","baseline":0.1}"#,
+            r#""severity":"info","message":"A package","when":"a and b","baseline":0.1,"instance":"stakeout-pi","area":"Porch","location":"mast 3"}"#,
         );
         assert_eq!(serde_json::to_string(&Alert::of(published).unwrap()).unwrap(), published);
         let parsed = crate::alert::Alert::from_json(published).unwrap();
         let again: Value = serde_json::from_str(&parsed.to_json()).unwrap();
         let fields = again.as_object().unwrap();
-        assert_eq!(fields.len(), 18, "a new field of an alert is missing here");
+        assert_eq!(fields.len(), 21, "a new field of an alert is missing here");
         assert!(Alert::of("{}").is_err());
     }
 }

@@ -46,7 +46,7 @@ pub struct Response {
     /// What to do about that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// The files of `rules.d`, which are read as well and cannot be edited here.
+    /// The files of `rules.d` and `sources.d`, which are read as well and cannot be edited here.
     pub included: Vec<Included>,
     /// What the newest check of the service found.
     pub state: State,
@@ -119,7 +119,7 @@ pub async fn answer(service: &Arc<Service>, role: Role) -> Result<Response, Erro
     })
 }
 
-/// The main file, or why it cannot be read; the files of `rules.d`; and what prevents a save.
+/// The main file, or why it cannot be read; the files of `rules.d` and `sources.d`; and what prevents a save.
 type Found = (Result<ReadFile, String>, Vec<(PathBuf, String)>, Option<Obstacle>);
 
 fn read(path: PathBuf, allowed: Result<(), Error>) -> Found {

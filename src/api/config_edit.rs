@@ -1,7 +1,7 @@
 //! `config_edit`: changes settings in place in the text of the configuration: a label's settings, a new label, label set or source.
 //! Comments, order and spacing stay. The new text is returned, with the lines to paste; or it is saved at once.
 //!
-//! The change is made in the file that has the label or label set. A save changes the main file only.
+//! The change is made in the file that has the label, label set or source. A save changes the main file only.
 
 use std::{
     path::{Path, PathBuf},
@@ -268,10 +268,10 @@ fn edited(
             .remedy("Look at it again, and repeat the change."));
     }
     let path = file_of(main, &main_text.text, &changes[0], &read)?;
-    let before = if path == main { main_text.text } else { read(&path)?.text };
+    let before = if path == main { main_text.text.clone() } else { read(&path)?.text };
     let mut after = before.clone();
     for change in changes {
-        after = apply(&after, change)?;
+        after = apply(&after, &main_text.text, change)?;
     }
     let checked = configuration::check(main, Replaced { file: &path, text: &after }, activation)?;
     let obstacle = if path == main {
@@ -286,18 +286,20 @@ fn edited(
     Ok(EditedFile { path, before, after, problems, tag: main_text.tag, obstacle })
 }
 
-/// The file with the label set that a change is about; the main file for everything else.
+/// The file with the label set or the source that a change is about; the main file for everything else.
 fn file_of(
     main: &Path,
     text: &str,
     change: &Change,
     read: &impl Fn(&Path) -> Result<ReadFile, Error>,
 ) -> Result<PathBuf, Error> {
-    let set = match change {
-        Change::SetLabel { source: None, label_set, .. } | Change::AddLabel { label_set, .. } => label_set,
-        _ => return Ok(main.to_owned()),
+    let path = match change {
+        Change::SetLabel { source: None, label_set, .. } | Change::AddLabel { label_set, .. } => {
+            ["label_sets", label_set]
+        }
+        Change::SetLabel { source: Some(source), .. } | Change::Watch { source, .. } => ["sources", source],
+        Change::AddLabelSet { .. } | Change::AddSource { .. } => return Ok(main.to_owned()),
     };
-    let path = ["label_sets", set];
     if additions::has(text, &path) {
         return Ok(main.to_owned());
     }
@@ -310,8 +312,14 @@ fn file_of(
     Ok(main.to_owned())
 }
 
-/// The text with one change.
-fn apply(text: &str, change: &Change) -> Result<String, Error> {
+/// The text with one change; `main` is the text of the main file.
+fn apply(text: &str, main: &str, change: &Change) -> Result<String, Error> {
+    let text = &match change {
+        Change::SetLabel { source: Some(source), .. } | Change::Watch { source, .. } => {
+            additions::with_own_watch(text, main, source).map_err(refused)?
+        }
+        _ => text.to_owned(),
+    };
     let changed = match change {
         Change::SetLabel { source, label_set, label, settings } => {
             let keys = label_keys().into_iter();
@@ -345,16 +353,19 @@ fn apply(text: &str, change: &Change) -> Result<String, Error> {
         }
         Change::Watch { source, label_set } => additions::watch(text, source, label_set),
     };
-    changed.map_err(|error| {
-        let what = error.to_string();
-        match error {
-            AddError::Missing(_) => Error::parameter("changes", what),
-            AddError::Exists(_) => {
-                Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry.")
-            }
-            AddError::Unusual(_) => Error::new(Kind::Conflict, what),
+    changed.map_err(refused)
+}
+
+/// Why a change is not made.
+fn refused(error: AddError) -> Error {
+    let what = error.to_string();
+    match error {
+        AddError::Missing(_) => Error::parameter("changes", what),
+        AddError::Exists(_) => {
+            Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry.")
         }
-    })
+        AddError::Unusual(_) => Error::new(Kind::Conflict, what),
+    }
 }
 
 impl Lines {
@@ -493,6 +504,25 @@ mod tests {
         assert_eq!(edited.text, text.replace("0.5", "{ threshold: 0.6 }"));
         assert_eq!(edited.problems, []);
         assert_eq!(fs::read_to_string(rules).unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn a_source_of_another_file_is_changed_there() {
+        let (folder, service, _state) = service(true);
+        fs::create_dir(folder.path().join("sources.d")).unwrap();
+        let text = "sources:\n  gate: { folder: gate, watch: [porch] }  # mine\n";
+        fs::write(folder.path().join("sources.d/gate.yaml"), text).unwrap();
+        for (change, to) in [
+            (
+                json!({ "kind": "set_label", "source": "gate", "label_set": "porch", "label": "person", "settings": { "threshold": 0.6 } }),
+                "watch: {porch: { person: 0.6 }}",
+            ),
+            (json!({ "kind": "watch", "source": "gate", "label_set": "yard" }), "watch: [yard, porch]"),
+        ] {
+            let edited = answer(&service, Role::Change, request(json!([change]))).await.unwrap();
+            assert!(edited.path.ends_with("gate.yaml"), "{edited:?}");
+            assert_eq!(edited.text, text.replace("watch: [porch]", to));
+        }
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::{
     },
     config::{self, Config, Source, SourceKind},
     policy::{Control, Label, LabelSet, Target},
+    yaml::Places,
 };
 
 /// All settings in force, as JSON.
@@ -43,6 +44,35 @@ pub fn describe(config: &Config) -> Value {
 fn sentences<'c>(controls: impl Iterator<Item = &'c Control>) -> Option<Value> {
     let sentences: Vec<_> = controls.map(|control| control.sentence(&TimeZone::system())).collect();
     (!sentences.is_empty()).then(|| json!(sentences))
+}
+
+/// All settings in force, and of each source the places of those that a file has.
+#[must_use]
+pub fn describe_with_places(config: &Config, places: &Places) -> Value {
+    let mut described = describe(config);
+    for source in &config.sources {
+        let from = origins(source, places);
+        if let (false, Some(explained)) =
+            (from.is_empty(), described["sources"][&source.name].as_object_mut())
+        {
+            explained.insert("from".to_owned(), from.into());
+        }
+    }
+    described
+}
+
+/// Where the settings of a source come from: `FILE:LINE:COLUMN`, and whether they are from `defaults`. The others are those of the program.
+fn origins(source: &Source, places: &Places) -> Map<String, Value> {
+    let kind = source.kind.settings().key();
+    let keys = source.explain().into_iter().map(|(key, _)| key);
+    let origin = |key: String| {
+        let place = places.place(&format!("sources.{}.{key}", source.name))?;
+        let of_defaults = [format!("defaults.{kind}.{key}"), format!("defaults.{key}")];
+        let is_default = of_defaults.iter().any(|default| places.place(default).as_ref() == Some(&place));
+        let shown = if is_default { format!("defaults, {place}") } else { place };
+        Some((key, Value::from(shown)))
+    };
+    keys.filter_map(origin).collect()
 }
 
 /// The topics of the service itself: what it publishes, and what it reads.

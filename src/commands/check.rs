@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 terminal::say(format_args!("warning: {what}: {message}{remedy}"));
             }
             if args.explain {
-                print_explanation(&loaded.config, args.format)?;
+                print_explanation(&loaded, args.format)?;
             }
             terminal::say(format_args!("ok: {}", doctor::summary(&loaded.config)));
             Ok(ExitCode::from(DONE))
@@ -92,10 +92,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints the settings in force: those of the files, and what was set while the service ran.
-fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
-    let config = config.controlled(&controls::saved(&config.state_dir), Timestamp::now()).config;
-    let described = effective::describe(&config);
+/// Prints the settings in force: those of the files, with their places, and what was set while the service ran.
+fn print_explanation(loaded: &Loaded, format: Format) -> anyhow::Result<()> {
+    let saved = controls::saved(&loaded.config.state_dir);
+    let config = loaded.config.controlled(&saved, Timestamp::now()).config;
+    let described = effective::describe_with_places(&config, &loaded.places);
     let text = match format {
         Format::Text => effective::in_lines(&described),
         Format::Json => format!("{described:#}\n"),

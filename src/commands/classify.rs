@@ -141,7 +141,7 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
 }
 
 /// A line with a bar for each label.
-pub(super) fn print_scores(out: &mut impl Write, scores: &[(&str, f32)]) -> io::Result<()> {
+pub(in crate::commands) fn print_scores(out: &mut impl Write, scores: &[(&str, f32)]) -> io::Result<()> {
     const BAR: usize = 24;
     let width = |label: &str| terminal::one_line(label).chars().count();
     let width = scores.iter().map(|(label, _)| width(label)).max().unwrap_or(0);

@@ -18,10 +18,13 @@ pub mod explain;
 mod fetch;
 pub mod health;
 pub mod history;
+pub mod import;
+pub mod init;
 pub mod logging;
 pub mod mark;
 pub mod models;
 mod moment;
+mod new_file;
 mod pictures;
 pub mod recordings;
 pub mod replay;
@@ -65,6 +68,9 @@ pub const FAILED: u8 = 1;
 pub const WRONG_USAGE: u8 = 64;
 /// Exit code: bad configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 78;
+
+/// The model of new configurations with cameras: the bundled one knows drawings only.
+const CAMERA_MODEL: &str = "openai/clip-vit-base-patch16";
 
 /// Why there is nothing to read or to mark.
 const HISTORY_IS_OFF: &str = "nothing is remembered, because the configuration has `history: off`: remove that line to remember alerts";

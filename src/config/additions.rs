@@ -121,6 +121,24 @@ pub fn watch(text: &str, source: &str, set: &str) -> Result<String, AddError> {
     }
 }
 
+/// `text` in which a source that takes its `watch` from the `defaults` of the main file has the same `watch` of its own; otherwise as it
+/// is.
+///
+/// # Errors
+/// As for [`entry`].
+pub fn with_own_watch(text: &str, main: &str, source: &str) -> Result<String, AddError> {
+    let (old, main) = (root(text)?, root(main)?);
+    let entries = match find(&old, &["sources", source]).map(|source| &source.value) {
+        Some(Tree::Mapping(entries)) if !entries.iter().any(|own| own.key == "watch") => entries,
+        _ => return Ok(text.to_owned()),
+    };
+    let of_kind = entries.iter().find_map(|own| find(&main, &["defaults", own.key.as_str(), "watch"]));
+    match of_kind.or_else(|| find(&main, &["defaults", "watch"])) {
+        Some(default) => entry(text, &["sources", source], "watch", &shape(default)),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Whether `text` has an entry at this path.
 #[must_use]
 pub fn has(text: &str, path: &[&str]) -> bool {
@@ -366,7 +384,7 @@ fn in_lines(text: &str, key: &str, value: &Value, indent: &str) -> String {
 }
 
 /// A text as it is typed: with quotes where YAML needs them.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || " _-./+%@()".contains(letter);
     let begins = text.chars().next().is_some_and(|first| first.is_alphanumeric() || "/._".contains(first));
     let means_nothing = text.eq_ignore_ascii_case("null");
@@ -458,6 +476,23 @@ mod tests {
             adjustment(FILE, "gate", "yard", "x", &settings),
             Err(AddError::Missing("yard".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_source_gets_a_copy_of_the_default_before_its_watch_changes() {
+        let file = "defaults:\n  watch: [porch]\n  http: { watch: { yard: { cat: 0.8 }, porch: } }\nsources:\n  \
+                    door: { folder: a }\n  gate: { http: 'http://h/' }\n  back: { folder: b, watch: [yard] }\n";
+        let own = |source: &str| with_own_watch(file, file, source).unwrap();
+        let door = own("door");
+        assert!(door.contains("door: { watch: [porch], folder: a }"), "{door}");
+        assert!(watch(&door, "door", "yard").unwrap().contains("watch: [yard, porch]"));
+        assert!(
+            own("gate").contains("gate: { watch: { yard: { cat: 0.8 }, porch: ~ }, http:"),
+            "{}",
+            own("gate")
+        );
+        assert_eq!((own("back"), own("none")), (file.to_owned(), file.to_owned()));
+        assert_eq!(with_own_watch(file, "mqtt: {}\n", "door"), Ok(file.to_owned()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     model::{self, ModelRef, ModelSettings},
     model_server::ModelServer,
     source_checks,
-    sources::{self, Source},
+    sources::{self, Source, Sources},
 };
 use crate::{
     picture::{Limits, MAX_PIXELS_RANGE},
@@ -33,6 +33,8 @@ use crate::{
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The name of the service in its alerts.
+    pub instance: String,
     /// The model that scores the frames.
     pub model: ModelRef,
     /// What runs the model's graph for pictures; `None`: this machine.
@@ -67,7 +69,7 @@ pub struct Config {
     pub sandbox: bool,
     /// Label sets in the order of the files (the main file, then `rules.d` by file name).
     pub label_sets: Vec<LabelSet>,
-    /// Sources in the order of the file.
+    /// Sources in the order of the files (the main file, then `sources.d` by file name).
     pub sources: Vec<Source>,
     /// The topic levels of the names of sources, label sets and labels.
     pub names: Arc<Names>,
@@ -192,6 +194,14 @@ pub(super) const FIELDS: &[Field<Config>] = &[
         |it: &Config| Some(json!(word_of(&ON_OFF, &it.sandbox))),
     )
     .default("on"),
+    Field::new(
+        "instance",
+        Form::Text,
+        "The name of this service in its alerts, for people who run several.",
+        |it: &Config| Some(json!(it.instance)),
+    )
+    .default_is("mqtt.client_id")
+    .example("gate-pi"),
     Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
         Some(explain(broker::FIELDS, &it.mqtt).into())
     }),
@@ -230,7 +240,15 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     )
     .example("127.0.0.1:9464"),
     Field::new("label_sets", label_sets::FORM, "What to watch for: labels that are scored together. Files in `rules.d` can contain more.", |_: &Config| None),
-    Field::new("sources", sources::FORM, "Where frames come from.", |_: &Config| None),
+    Field::new(
+        "defaults",
+        sources::DEFAULTS,
+        "Settings that sources have unless they have their own: of all sources whose kind has the key (`every: 2s`), or of one kind \
+         (`rtsp: { transport: tcp }`), which takes precedence.",
+        |_: &Config| None,
+    )
+    .example("{ watch: [porch], rtsp: { transport: tcp } }"),
+    Field::new("sources", sources::FORM, "Where frames come from. Files in `sources.d` can contain more.", |_: &Config| None),
 ];
 
 /// A file and its tree.
@@ -240,20 +258,26 @@ pub(super) struct File {
     pub root: Node,
 }
 
-/// Reads everything before a mistake ends it. Without a main file only the rules are read, for their mistakes.
-pub(super) fn assemble(
-    reader: &mut Reader<'_>,
-    main: Option<&File>,
-    rules: &[Option<File>],
-) -> Option<Config> {
+/// The files beside the main file; `None` for one that cannot be read.
+pub(super) struct Included {
+    /// Those of `rules.d`.
+    pub rules: Vec<Option<File>>,
+    /// Those of `sources.d`.
+    pub sources: Vec<Option<File>>,
+}
+
+/// Reads everything before a mistake ends it. Without a main file only the other files are read, for their mistakes.
+pub(super) fn assemble(reader: &mut Reader<'_>, main: Option<&File>, included: &Included) -> Option<Config> {
     let section = main.and_then(|file| top(reader, file, specs(FIELDS), |_| None));
-    let sets = all_label_sets(reader, section.as_ref(), rules);
+    let sets = all_label_sets(reader, section.as_ref(), &included.rules);
+    let sources = all_sources(reader, section.as_ref(), &included.sources, &sets);
     let (section, main) = (section?, main?);
     if sets.known.sets.is_empty() {
         missing(reader, &section, main, "label_sets", label_sets::EXAMPLE);
     }
-    missing(reader, &section, main, "sources", sources::EXAMPLE);
-    let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets)).unwrap_or_default();
+    if included.sources.is_empty() {
+        missing(reader, &section, main, "sources", sources::EXAMPLE);
+    }
     sources.iter().for_each(|source| check_topic(reader, source));
     if reader.problems.is_empty() {
         source_checks::check_regions(reader, &sources, &sets.sets);
@@ -270,6 +294,7 @@ pub(super) fn assemble(
     let name = mqtt.as_ref().map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =
         section.read(reader, "home_assistant", |reader, at| home_assistant::read(reader, at, name));
+    let instance = section.optional(reader, "instance", Reader::text);
     let webhook = section.optional(reader, "webhook", delivery::webhook);
     let command = section.optional(reader, "command", delivery::command);
     let outbox = section.optional(reader, "outbox", delivery::outbox);
@@ -292,13 +317,15 @@ pub(super) fn assemble(
     }
     // Everything is read: now a mistake may end it.
     let ModelSettings { model, server: model_server } = model?;
+    let mqtt = mqtt?;
     let config = Config {
+        instance: instance?.unwrap_or_else(|| mqtt.client_id.clone()),
         model,
         model_server,
         execution: execution?,
         canary: canary?,
         onnxruntime: onnxruntime?,
-        mqtt: mqtt?,
+        mqtt,
         webhook: webhook?,
         command: command?,
         outbox: outbox?.unwrap_or_default(),
@@ -343,21 +370,49 @@ fn all_label_sets(reader: &mut Reader<'_>, main: Option<&Section<'_>>, rules: &[
     if let Some(at) = main.and_then(|section| section.get("label_sets")) {
         sets.read(reader, &at);
     }
-    // A file of `rules.d` has only label sets, so that it cannot change anything else on a machine.
-    let (allowed, others): (Vec<_>, Vec<_>) =
-        specs(FIELDS).into_iter().partition(|spec| spec.key == "label_sets");
     for file in rules.iter().flatten() {
-        let section = top(reader, file, allowed.clone(), |key| {
-            let remedy = "move it to the main file: files in `rules.d` contain only `label_sets`";
-            let is_known = others.iter().any(|spec| spec.key == key);
-            is_known.then(|| (format!("`{key}` is not allowed in `rules.d`"), remedy.to_owned()))
-        });
-        if let Some(at) = section.and_then(|section| section.get("label_sets")) {
+        if let Some(at) = only(reader, file, "rules.d", "label_sets") {
             sets.read(reader, &at);
         }
     }
     sets.complete(reader);
     sets
+}
+
+/// The sources of all files.
+fn all_sources(
+    reader: &mut Reader<'_>,
+    main: Option<&Section<'_>>,
+    files: &[Option<File>],
+    sets: &LabelSets,
+) -> Vec<Source> {
+    let mut sources = Sources::default();
+    if let Some(at) = main.and_then(|section| section.get("defaults")) {
+        sources.read_defaults(reader, &at);
+    }
+    if let Some(at) = main.and_then(|section| section.get("sources")) {
+        sources.read(reader, &at, sets);
+    }
+    for file in files.iter().flatten() {
+        if let Some(at) = only(reader, file, "sources.d", "sources") {
+            sources.read(reader, &at, sets);
+        }
+    }
+    sources.complete(reader)
+}
+
+/// The section of a file in a folder beside the main file. The file has no other one, so that it cannot change anything else on a
+/// machine.
+fn only<'n>(reader: &mut Reader<'_>, file: &'n File, folder: &str, key: &'static str) -> Option<Setting<'n>> {
+    let (allowed, others): (Vec<_>, Vec<_>) = specs(FIELDS).into_iter().partition(|spec| spec.key == key);
+    let section = top(reader, file, allowed, |typed| {
+        let is_known = others.iter().any(|spec| spec.key == typed);
+        is_known.then(|| {
+            let remedy = format!("move it to the main file: files in `{folder}` contain only `{key}`");
+            (format!("`{typed}` is not allowed in `{folder}`"), remedy)
+        })
+    });
+    section.and_then(|section| section.get(key))
 }
 
 /// The top level of a file.

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::load::{read_bytes, rules};
+use super::load::{included, read_bytes};
 use crate::{
     atomic_file,
     text_file::{self, TextFileError},
@@ -93,7 +93,7 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
         move |error| EditError::Io { file, error }
     };
     let mut files = vec![path.to_owned()];
-    files.extend(rules(path).map_err(failed(path))?);
+    files.extend(included(path).map_err(failed(path))?);
     let (mut changed, mut done) = (vec![], vec![false; edits.len()]);
     for file in files {
         let bytes = read_bytes(&file).map_err(|error| match error {

@@ -108,6 +108,7 @@ const DEVICE_FIELDS: &[Field<DeviceLook>] = &[
     .default_is("the name of the source")
     .example("Front door"),
     Field::new("suggested_area", Form::Text, AREA, |it: &DeviceLook| Some(json!(it.suggested_area)))
+        .default_is("`area` of the source")
         .example("Porch"),
     Field::new(
         "configuration_url",

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    assemble::{self, Config, File, assemble},
+    assemble::{self, Config, File, Included, assemble},
     http_endpoint::Listen,
     label_sets, sources,
 };
@@ -27,7 +27,9 @@ use crate::{
 
 /// The configuration of the working folder, and of the machine. The first one that exists is used, unless one is named.
 pub const USUAL_PLACES: [&str; 2] = ["./stakeout.yaml", "/etc/stakeout/stakeout.yaml"];
-const RULES: &str = "rules.d";
+/// The folder of files with more label sets, and the folder of files with more sources.
+const RULES: Folder = Folder { name: "rules.d", content: "rules" };
+const SOURCES: Folder = Folder { name: "sources.d", content: "sources" };
 /// The longest file that is read.
 const LONGEST: u64 = 256 * 1024;
 
@@ -49,13 +51,21 @@ pub struct Loaded {
 /// A text in place of the content of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Replaced<'t> {
-    /// The file: the main one, or one of `rules.d`.
+    /// The file: the main one, or one of `rules.d` or `sources.d`.
     pub file: &'t Path,
     /// What is read instead.
     pub text: &'t str,
 }
 
-/// Reads the configuration at `path` and in `rules.d` beside it.
+/// A folder beside the main file, whose files are read as well.
+#[derive(Debug, Clone, Copy)]
+struct Folder {
+    name: &'static str,
+    /// What is in its files, for messages.
+    content: &'static str,
+}
+
+/// Reads the configuration at `path`, and in `rules.d` and `sources.d` beside it.
 ///
 /// # Errors
 ///
@@ -85,6 +95,15 @@ pub fn load_with(path: &Path, replaced: Replaced<'_>) -> Result<Loaded, Problems
         reader.referenced = Some(Vec::new());
         load_by(reader, path, Some(replaced))
     })
+}
+
+/// Reads a configuration as [`look`] does, with a text in place of one of its files: for a file that is not written yet.
+///
+/// # Errors
+///
+/// All problems.
+pub fn look_with(path: &Path, replaced: Replaced<'_>) -> Result<Loaded, Problems> {
+    here(true, |surroundings| load_by(Reader::new(surroundings, folder_of(path)), path, Some(replaced)))
 }
 
 /// Reads only `listen` of the configuration at `path`, for a client of the HTTP endpoint. Other mistakes do not matter: the service
@@ -144,9 +163,12 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
 
 fn load_by(mut reader: Reader<'_>, path: &Path, replaced: Option<Replaced<'_>>) -> Result<Loaded, Problems> {
     let main = read_file(&mut reader, path, replaced);
-    let rules: Vec<_> =
-        rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path, replaced)).collect();
-    let config = assemble(&mut reader, main.as_ref(), &rules);
+    let mut files = |folder| -> Vec<Option<File>> {
+        let paths = files_to_read(&mut reader, path, folder);
+        paths.iter().map(|path| read_file(&mut reader, path, replaced)).collect()
+    };
+    let included = Included { rules: files(RULES), sources: files(SOURCES) };
+    let config = assemble(&mut reader, main.as_ref(), &included);
 
     let Reader { problems, places, unseen, shortage, secret_files, referenced, .. } = reader;
     let secret_files =
@@ -213,14 +235,27 @@ fn read_text(
     })
 }
 
-/// The folder of rules beside the main file.
-pub(super) fn rules_folder(main: &Path) -> PathBuf {
-    main.parent().unwrap_or(Path::new("")).join(RULES)
+impl Folder {
+    /// Its path beside the main file.
+    fn beside(self, main: &Path) -> PathBuf {
+        main.parent().unwrap_or(Path::new("")).join(self.name)
+    }
 }
 
-/// The files of rules in the order of their names, those that end in `.yml` included; empty without the folder.
-pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(rules_folder(main)) {
+/// The folders beside the main file whose files are read as well.
+pub(super) fn included_folders(main: &Path) -> [PathBuf; 2] {
+    [RULES, SOURCES].map(|folder| folder.beside(main))
+}
+
+/// The files of `rules.d` and `sources.d` in the order of their names, those that end in `.yml` included.
+pub(super) fn included(main: &Path) -> io::Result<Vec<PathBuf>> {
+    let [rules, sources] = included_folders(main).map(|folder| files_in(&folder));
+    Ok([rules?, sources?].concat())
+}
+
+/// The YAML files of a folder in the order of their names, those that end in `.yml` included; empty without the folder.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries?,
     };
@@ -231,26 +266,18 @@ pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The files of `rules.d` that are read.
-fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
-    let mut paths = rules(main).unwrap_or_else(|error| {
+/// The files of a folder that are read.
+fn files_to_read(reader: &mut Reader<'_>, main: &Path, folder: Folder) -> Vec<PathBuf> {
+    let place = folder.beside(main);
+    let mut paths = files_in(&place).unwrap_or_else(|error| {
         reader.shortage.set(reader.shortage.get().or(Shortage::of_io(&error)));
         let message = format!("the folder cannot be read: {error}");
-        whole_file(
-            reader,
-            &rules_folder(main),
-            message,
-            "make it readable for the user that the service runs as",
-        );
+        whole_file(reader, &place, message, "make it readable for the user that the service runs as");
         vec![]
     });
     for path in paths.iter().filter(|path| path.extension() == Some(OsStr::new("yml"))) {
-        whole_file(
-            reader,
-            path,
-            "the name of a file of rules does not end in `.yaml`".to_owned(),
-            "rename it, or move it to another folder",
-        );
+        let message = format!("the name of a file of {} does not end in `.yaml`", folder.content);
+        whole_file(reader, path, message, "rename it, or move it to another folder");
     }
     paths.retain(|path| path.extension() == Some(OsStr::new("yaml")));
     paths

@@ -85,10 +85,10 @@ pub fn read(path: &Path) -> Result<ReadFile, TextFileError> {
     })
 }
 
-/// The files of `rules.d` beside the main file; none if the folder cannot be read.
+/// The files of `rules.d` and `sources.d` beside the main file; none if one of the folders cannot be read.
 #[must_use]
 pub fn included(path: &Path) -> Vec<PathBuf> {
-    load::rules(path).unwrap_or_default()
+    load::included(path).unwrap_or_default()
 }
 
 /// What prevents that the file is replaced by this process; `None` if nothing does. Nothing is written to find out.

@@ -9,8 +9,10 @@ pub mod additions;
 mod assemble;
 pub mod changes;
 pub mod controlled;
+mod defaults;
 mod delivery;
 mod device;
+pub mod draft;
 pub mod edit;
 mod home_assistant;
 mod http_endpoint;
@@ -46,7 +48,7 @@ pub use self::{
     http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,
     labels::keys as label_keys,
-    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, state_dir},
+    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, look_with, state_dir},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
     model_server::{ModelServer, ServerAddress, usual_name},

@@ -56,6 +56,7 @@ impl Plan {
 fn in_force(running: &Config, new: &Config) -> Config {
     let (running, new) = (running.clone(), new.clone());
     Config {
+        instance: new.instance,
         model: running.model,
         model_server: running.model_server,
         execution: running.execution,

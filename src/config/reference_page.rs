@@ -26,7 +26,19 @@ once, and `stakeout check --explain` shows the settings in force.
 - A key that starts with `x-` is ignored: it is a place for [anchors](https://yaml.org/spec/1.2.2/#3222-anchors-and-aliases), such as
   `x-camera: &camera { every: 2s, watch: [porch] }` at the top of the file and `<<: *camera` in each source. Among names of your own
   (sources, label sets, labels) it is ignored if it has an anchor.
-- Files `rules.d/*.yaml` next to the configuration contain more `label_sets`.
+- Files `rules.d/*.yaml` next to the configuration contain more `label_sets`, and files `sources.d/*.yaml` more `sources`.
+";
+
+/// The beginning of the section `defaults`.
+const DEFAULTS: &str = "
+## defaults
+
+A source that has no value for one of these keys takes it from here, as a whole. A key below the name of a kind is for sources of that kind, and
+takes precedence: `defaults: { every: 1s, http: { every: 5s } }`. A source with a user in its address takes neither `username` nor `password`.
+`stakeout check --explain` shows where each value comes from. The meaning of the keys is that of the sources below.
+
+| key | sources with |
+|---|---|
 ";
 
 /// The page.
@@ -79,7 +91,27 @@ impl Page {
             Form::List(form) | Form::OneOrMore(form) | Form::Named(form) => self.sections_of(form),
             Form::Either(forms) => forms.iter().for_each(|form| self.sections_of(form)),
             Form::Kinds(kinds) => self.kinds(&kinds()),
+            Form::Defaults(kinds) => self.defaults(&kinds()),
             _ => {}
+        }
+    }
+
+    /// A section with the keys that `defaults` can have, and the kinds of source that have each of them.
+    fn defaults(&mut self, kinds: &[Alternative]) {
+        let is_kind = |key: &str| kinds.iter().any(|kind| kind.key == key);
+        self.text.push_str(DEFAULTS);
+        let mut shown = Vec::<&str>::new();
+        for spec in
+            kinds.iter().flat_map(|kind| kind.fields.iter().copied()).filter(|spec| !is_kind(spec.key))
+        {
+            if shown.contains(&spec.key) {
+                continue;
+            }
+            shown.push(spec.key);
+            let having = kinds.iter().filter(|kind| kind.fields.iter().any(|own| own.key == spec.key));
+            let having: Vec<_> = having.map(|kind| code(kind.key)).collect();
+            let having = if having.len() == kinds.len() { "all".to_owned() } else { having.join(", ") };
+            let _ = writeln!(self.text, "| {} | {having} |", code(spec.key));
         }
     }
 
@@ -139,6 +171,7 @@ fn in_words(form: &Form) -> String {
         },
         Form::Named(value) => format!("for each name: {}", in_words(value)),
         Form::Kinds(_) => format!("[mapping](#{})", anchor("sources.NAME")),
+        Form::Defaults(_) => "[mapping](#defaults)".to_owned(),
         Form::Either(forms) => forms.iter().map(in_words).collect::<Vec<_>>().join("; or "),
     }
 }

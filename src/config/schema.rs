@@ -15,10 +15,10 @@ const IGNORED: &str = "^x-";
 /// A value that is a reference.
 const REFERENCE: &str = r"\$\{(env|file|credential):";
 
-/// The schema of the main file, and of a file in `rules.d`.
+/// The schema of the main file, and of a file in `rules.d` or `sources.d`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = mapping(&specs(FIELDS), &[]);
+    let mut schema = mapping(&specs(FIELDS));
     schema["$schema"] = json!(DRAFT);
     schema["title"] = json!("A configuration of stakeout");
     // A service that is new watches nothing yet.
@@ -27,16 +27,24 @@ pub fn schema() -> Value {
             section.shift_remove("minProperties");
         }
     }
-    // A file of rules has neither.
-    schema["dependencies"] = json!({"mqtt": ["sources"], "sources": ["mqtt"]});
+    // Only the main file has them.
+    schema["dependencies"] = json!({"defaults": ["mqtt"]});
+    // A source may have it from the defaults, which a file of `sources.d` does not show.
+    let watch =
+        json!({"additionalProperties": {"required": ["watch"]}, "patternProperties": {IGNORED: true}});
+    schema["allOf"] = json!([{"anyOf": [
+        {"required": ["defaults"]},
+        {"not": {"required": ["mqtt"]}},
+        {"properties": {"sources": watch}},
+    ]}]);
     schema
 }
 
-/// A mapping with these keys and no others; the keys in `required` are required, too.
-fn mapping(fields: &[&Spec], required: &[&str]) -> Value {
+/// A mapping with these keys and no others.
+fn mapping(fields: &[&Spec]) -> Value {
     let properties: Map<_, _> = fields.iter().map(|spec| (spec.key.to_owned(), value(spec))).collect();
-    let is_required = |spec: &&&Spec| spec.default == Default::Required || required.contains(&spec.key);
-    let required: Vec<_> = fields.iter().filter(is_required).map(|spec| spec.key).collect();
+    let required = fields.iter().filter(|spec| spec.default == Default::Required);
+    let required: Vec<_> = required.map(|spec| spec.key).collect();
     let mut schema = json!({
         "type": "object",
         "additionalProperties": false,
@@ -94,7 +102,7 @@ fn form(of: &Form) -> Value {
         Form::Polygon => json!({"type": "array", "minItems": 3, "items": form(&Form::Fractions(2))}),
         Form::List(item) => json!({"type": "array", "minItems": 1, "items": form(item)}),
         Form::OneOrMore(item) => json!({"anyOf": [form(item), form(&Form::List(item))]}),
-        Form::Mapping(table) => mapping(&(table.fields)(), &[]),
+        Form::Mapping(table) => mapping(&(table.fields)()),
         Form::Named(value) => {
             // A name may begin so, too: such a value is only checked by the program.
             json!({
@@ -106,14 +114,49 @@ fn form(of: &Form) -> Value {
         }
         Form::Kinds(kinds) => {
             let kind = |Alternative { key, fields }: Alternative| {
-                let mut schema = mapping(&fields, &[key]);
+                let mut schema = mapping(&fields);
+                schema["required"] = json!([key]);
                 schema["title"] = json!(key);
                 schema
             };
             json!({"anyOf": kinds().into_iter().map(kind).collect::<Vec<_>>()})
         }
+        Form::Defaults(kinds) => defaults(&kinds()),
         Form::Either(forms) => json!({"anyOf": forms.iter().map(form).collect::<Vec<_>>()}),
     }
+}
+
+/// A mapping with the keys of all kinds, and one with the keys of each kind.
+fn defaults(kinds: &[Alternative]) -> Value {
+    let is_kind = |key: &str| kinds.iter().any(|kind| kind.key == key);
+    let mut forms = Vec::<(&Spec, Vec<Value>)>::new();
+    for spec in kinds.iter().flat_map(|kind| kind.fields.iter().copied()).filter(|spec| !is_kind(spec.key)) {
+        let form = form(&spec.form);
+        match forms.iter_mut().find(|(known, _)| known.key == spec.key) {
+            Some((_, others)) if others.contains(&form) => {}
+            Some((_, others)) => others.push(form),
+            None => forms.push((spec, vec![form])),
+        }
+    }
+    let mut schema = mapping(&[]);
+    for (spec, forms) in forms {
+        let mut form = match &forms[..] {
+            [only] => only.clone(),
+            several => json!({"anyOf": several}),
+        };
+        form["description"] = json!(spec.doc);
+        schema["properties"][spec.key] = form;
+    }
+    for kind in kinds {
+        let own: Vec<_> = kind.fields.iter().copied().filter(|spec| !is_kind(spec.key)).collect();
+        let mut own = mapping(&own);
+        if let Some(own) = own.as_object_mut() {
+            own.shift_remove("required");
+        }
+        own["description"] = json!(format!("For sources with `{}`.", kind.key));
+        schema["properties"][kind.key] = own;
+    }
+    schema
 }
 
 /// A text without quotes may look like a number.

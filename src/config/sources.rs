@@ -1,11 +1,12 @@
-//! Reads the section `sources`: the settings that all kinds of source have in common, and which kind a source is. The settings of
-//! each kind are in its own module.
+//! Reads the section `sources`, in the main file and in `sources.d`: the settings that all kinds of source have in common, and which kind
+//! a source is. The settings of each kind are in its own module.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use serde_json::{Map, Value, json};
 
 use super::{
+    defaults::Defaults,
     home_assistant::{self, DeviceLook},
     label_sets::{LabelSets, Seen},
     masks,
@@ -16,7 +17,7 @@ use crate::{
     policy::Label,
     source::kinds::{settings::KindKey, source_kind::SourceKind},
     yaml::{
-        fields::{self, Field, Form, Table, explain, specs},
+        fields::{self, Field, Form, Spec, Table, explain, specs},
         mask, names,
         reader::{Reader, Section, Setting},
         tree::{Entry, Node, Value as Typed},
@@ -49,6 +50,10 @@ pub struct Source {
     pub baseline: Option<Duration>,
     /// How Home Assistant shows its device.
     pub look: DeviceLook,
+    /// Where it is, in words.
+    pub location: Option<String>,
+    /// The area that it belongs to.
+    pub area: Option<String>,
 }
 
 impl Source {
@@ -138,7 +143,33 @@ const FIELDS: &[Field<Source>] = &[
         "How Home Assistant shows its device.",
         |it: &Source| Some(home_assistant::explain_device(&it.look, &it.name)),
     ),
+    Field::new("location", Form::Text, "Where it is, in words. Its alerts and the metrics have it.", |it: &Source| {
+        Some(json!(it.location))
+    })
+    .example("north gate, mast 3"),
+    Field::new(
+        "area",
+        Form::Text,
+        "The area that it belongs to. Its alerts and the metrics have it, and Home Assistant proposes it for its device.",
+        |it: &Source| Some(json!(it.area)),
+    )
+    .example("Yard"),
 ];
+
+/// The same keys in `defaults`, where none is required.
+static OPTIONAL: LazyLock<Vec<Spec>> = LazyLock::new(|| {
+    let optional = |spec: &'static Spec| match spec.default {
+        fields::Default::Required => Spec { default: fields::Default::None, ..*spec },
+        _ => *spec,
+    };
+    specs(FIELDS).into_iter().map(optional).collect()
+});
+
+/// The names of the kinds in `defaults`: each has a mapping with the keys of its kind.
+static KINDS: LazyLock<Vec<Spec>> = LazyLock::new(|| {
+    let (default, form) = (fields::Default::None, Form::like("a mapping of its keys"));
+    SourceKind::keys().map(|kind| Spec { key: kind.key, form, default, doc: "", example: "" }).collect()
+});
 
 const BASELINE_FIELDS: &[Field<Duration>] = &[Field::new(
     "over",
@@ -152,6 +183,9 @@ const BASELINE: Table = Table { title: "sources.NAME.baseline", fields: || specs
 /// The form of `sources`.
 pub(super) const FORM: Form = Form::Named(&Form::Kinds(kinds));
 
+/// The form of `defaults`.
+pub(super) const DEFAULTS: Form = Form::Defaults(kinds);
+
 fn kinds() -> Vec<fields::Alternative> {
     SourceKind::keys()
         .map(|kind| fields::Alternative { key: kind.key, fields: [(kind.fields)(), specs(FIELDS)].concat() })
@@ -162,22 +196,67 @@ fn kinds() -> Vec<fields::Alternative> {
 pub(super) const EXAMPLE: &str =
     "sources:\n  inbox:\n    folder: /var/spool/stakeout/inbox\n    watch: [porch]";
 
-pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
-    let mut seen = Seen::default();
-    let mut sources = vec![];
-    // A new service watches nothing yet: it is set up in the console.
-    if at.is_empty_mapping() {
-        return sources;
-    }
-    for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
-        seen.check(reader, "source", source.name, source.key);
-        sources.extend(read_source(reader, &source, sets));
-    }
-    sources
+/// The keys of all sources and of one kind, in `defaults`.
+fn defaults_of(kind: &KindKey) -> Vec<&'static Spec> {
+    (kind.fields)().into_iter().skip(1).chain(OPTIONAL.iter()).collect()
 }
 
-fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
+/// The keys of `defaults`.
+fn all_defaults() -> Vec<&'static Spec> {
+    let own = SourceKind::keys().flat_map(|kind| (kind.fields)().into_iter().skip(1));
+    let mut keys = Vec::<&'static Spec>::new();
+    for spec in OPTIONAL.iter().chain(own).chain(KINDS.iter()) {
+        if !keys.iter().any(|known| known.key == spec.key) {
+            keys.push(spec);
+        }
+    }
+    keys
+}
+
+/// The sources of all files so far.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub sources: Vec<Source>,
+    defaults: Defaults,
+    seen: Seen,
+}
+
+impl Sources {
+    /// Reads `defaults`, before any source.
+    pub fn read_defaults(&mut self, reader: &mut Reader<'_>, at: &Setting<'_>) {
+        let kinds = SourceKind::keys().map(|kind| (kind, defaults_of(kind)));
+        self.defaults = Defaults::read(reader, at, all_defaults(), kinds, foreign_key);
+    }
+
+    /// The sources, after all files are read.
+    pub fn complete(self, reader: &mut Reader<'_>) -> Vec<Source> {
+        self.defaults.check_unused(reader, &all_defaults());
+        self.sources
+    }
+
+    /// Reads the `sources` of one file.
+    pub fn read(&mut self, reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) {
+        // A new service watches nothing yet: it is set up in the console.
+        if at.is_empty_mapping() {
+            return;
+        }
+        for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
+            self.seen.check(reader, "source", source.name, source.key);
+            self.sources.extend(read_source(reader, &source, sets, &mut self.defaults));
+        }
+    }
+}
+
+fn read_source(
+    reader: &mut Reader<'_>,
+    at: &Setting<'_>,
+    sets: &LabelSets,
+    defaults: &mut Defaults,
+) -> Option<Source> {
     let kind = kind_of(reader, at);
+    let keys = kind.map_or_else(|| OPTIONAL.iter().collect(), defaults_of);
+    let (node, inherited) = defaults.applied(at.node, kind.map_or("", |kind| kind.key), &keys);
+    let at = &Setting { node: &node, ..at.clone() };
     let own = kind.map_or_else(
         || SourceKind::keys().flat_map(|kind| (kind.fields)()).collect(),
         |kind| (kind.fields)(),
@@ -187,6 +266,7 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
             Some(kind) => foreign_key(kind, key),
             None => misplaced(at, key),
         })?;
+    let section = section.with_inherited(inherited);
     let settings = kind.and_then(|kind| SourceKind::read(reader, &section.get(kind.key)?, &section));
     let enabled = section.read(reader, "enabled", Reader::switch);
     let mask = section.optional(reader, "mask", masks::read);
@@ -198,7 +278,9 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
     let scores = section.read(reader, "scores", Reader::switch);
     let baseline = section.read(reader, "baseline", baseline);
     let look = section.optional(reader, "home_assistant", home_assistant::device);
-    let (settings, look) = (settings?, look?.unwrap_or_default());
+    let location = section.optional(reader, "location", Reader::text);
+    let area = section.optional(reader, "area", Reader::text);
+    let (settings, mut look) = (settings?, look?.unwrap_or_default());
     if let (Some(_), Some(_), Some(at)) =
         (&look.name, settings.settings().name_pattern(), section.get("home_assistant"))
     {
@@ -207,6 +289,8 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
     }
     let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
     let (enabled, mask, scores, baseline) = (enabled?, mask?.unwrap_or_default(), scores?, baseline?);
+    let (location, area) = (location?, area?);
+    look.suggested_area = look.suggested_area.or_else(|| area.clone());
     let controlled = Vec::new();
     Some(Source {
         name,
@@ -220,6 +304,8 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
         scores,
         baseline,
         look,
+        location,
+        area,
     })
 }
 

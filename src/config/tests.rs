@@ -76,6 +76,7 @@ fn absent_keys_have_the_documented_defaults() {
     let folder = folder_with(&[("stakeout.yaml", SMALL)]);
     let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
     let expected = Config {
+        instance: "stakeout-host".to_owned(),
         model: ModelRef::Bundled,
         model_server: None,
         execution: Execution::default(),
@@ -120,6 +121,8 @@ fn absent_keys_have_the_documented_defaults() {
             scores: false,
             baseline: None,
             look: DeviceLook::default(),
+            location: None,
+            area: None,
         }],
         names: std::sync::Arc::clone(&config.names),
         controls: crate::policy::Controls::default(),
@@ -818,6 +821,122 @@ fn label_sets_come_from_rules_too_in_the_order_of_file_names() {
     let config = load_from(folder.path(), &[]).unwrap().config;
     let names: Vec<_> = config.label_sets.iter().map(|set| &*set.name).collect();
     assert_eq!(names, ["porch", "a", "b"]);
+}
+
+#[test]
+fn sources_come_from_files_of_their_own_too_in_the_order_of_file_names() {
+    let source = |name: &str| format!("sources: {{ {name}: {{ folder: {name}, watch: [porch] }} }}\n");
+    let folder = folder_with(&[
+        ("stakeout.yaml", SMALL),
+        ("sources.d/20-b.yaml", &source("b")),
+        ("sources.d/10-a.yaml", &source("a")),
+        ("sources.d/30-empty.yaml", "# nothing\n"),
+        ("sources.d/.hidden.yaml", "not: read"),
+    ]);
+    let names = || {
+        let config = load_from(folder.path(), &[]).unwrap_or_else(|problems| panic!("{problems}")).config;
+        config.sources.into_iter().map(|source| source.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["inbox", "a", "b"]);
+    let SourceKind::Folder(of_a) = &load_from(folder.path(), &[]).unwrap().config.sources[1].kind else {
+        panic!("a folder")
+    };
+    assert_eq!(of_a.path, folder.path().join("a"), "paths start at the folder of the main file");
+    let (main, _) = SMALL.split_once("sources:").unwrap();
+    fs::write(folder.path().join("stakeout.yaml"), main).unwrap();
+    assert_eq!(names(), ["a", "b"], "the main file needs none");
+}
+
+#[test]
+fn a_source_takes_what_it_has_not_from_the_defaults() {
+    let text = "mqtt: { url: mqtt://broker }
+label_sets: { porch: { labels: [person] }, yard: { labels: [fox] } }
+defaults:
+  x-note: not a key
+  watch: [porch]
+  every: 2s
+  area: Outside
+  username: viewer
+  password: one
+  tls: { verify: false }
+  unchanged: score
+  rtsp: { every: 3s, transport: tcp }
+  folder: { existing: process }
+sources:
+  a: { rtsp: 'rtsp://h/1' }
+  b: { rtsp: 'rtsps://me:two@h/2', every: 4s, area: Hall, watch: { yard: { fox: 0.9 } } }
+  c: { http: 'http://h/3', username: other }
+  d: { folder: d, home_assistant: { suggested_area: Cellar } }
+  e: { video: film.mp4 }
+  f: { rtsp: 'rtsp://me:two@h/2', unchanged: repeat }
+";
+    let config = load_text(text);
+    let stream = |at: usize| match &config.sources[at].kind {
+        SourceKind::Stream(stream) => stream,
+        other => panic!("{other:?}"),
+    };
+    let login = |at: usize| match &stream(at).input {
+        Input::Rtsp(address) => address.login().map(|(user, password)| format!("{user}:{password}")),
+        _ => None,
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (stream(0).every, stream(0).transport, stream(0).unchanged),
+        (seconds(3), Some(Transport::Tcp), Unchanged::Score)
+    );
+    assert_eq!(
+        (login(0).as_deref(), &stream(0).tls),
+        (Some("viewer:one"), &Trust::System),
+        "it is without TLS"
+    );
+    assert_eq!(
+        (stream(1).every, login(1).as_deref(), &stream(1).tls),
+        (seconds(4), Some("me:two"), &Trust::Unverified)
+    );
+    let SourceKind::Http(http) = &config.sources[2].kind else { panic!("http") };
+    assert_eq!((http.every, http.address.login()), (seconds(2), Some(("other", "one"))));
+    let SourceKind::Folder(folder) = &config.sources[3].kind else { panic!("a folder") };
+    assert_eq!((folder.every, folder.existing), (seconds(2), Existing::Process));
+    assert_eq!((stream(4).every, stream(4).unchanged), (seconds(2), Unchanged::Score));
+    assert!(matches!(stream(5).unchanged, Unchanged::Repeat { .. }));
+    let watch: Vec<_> = config.sources.iter().map(|source| source.watch.join(" ")).collect();
+    assert_eq!(watch, ["porch", "yard", "porch", "porch", "porch", "porch"]);
+    let areas = config.sources.iter().map(|it| (it.area.as_deref(), it.look.suggested_area.as_deref()));
+    let outside = (Some("Outside"), Some("Outside"));
+    let expected =
+        [outside, (Some("Hall"), Some("Hall")), outside, (Some("Outside"), Some("Cellar")), outside, outside];
+    assert_eq!(areas.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_mistake_in_a_default_is_reported_once_whether_it_is_used_or_not() {
+    let with = |defaults: &str, sources: &str| {
+        let text = format!(
+            "mqtt: {{ url: mqtt://broker }}\nlabel_sets: {{ porch: {{ labels: [person] }} }}\n{defaults}\nsources: {sources}\n"
+        );
+        let folder = folder_with(&[("stakeout.yaml", &text)]);
+        load_from(folder.path(), &[]).unwrap_err().to_string()
+    };
+    let many = "{ a: { folder: a, watch: [porch] }, b: { folder: b, watch: [porch] } }";
+    for sources in ["{}", many] {
+        let problems = with("defaults: { every: 2, rtsp: { transport: sctp } }", sources);
+        assert!(problems.ends_with("\n2 problems found"), "{problems}");
+        assert!(
+            problems.contains("`every` must be a duration") && problems.contains("`transport` must be"),
+            "{problems}"
+        );
+    }
+    let named = with("defaults: { home_assistant: { name: Door } }", many);
+    assert!(
+        named.contains("the same name in Home Assistant") && named.ends_with("1 problem found"),
+        "{named}"
+    );
+}
+
+#[test]
+fn a_service_has_a_name_in_its_alerts() {
+    assert_eq!(load_text(SMALL).instance, "stakeout-host");
+    assert_eq!(load_text(&format!("instance: gate-pi\n{SMALL}")).instance, "gate-pi");
 }
 
 #[test]

@@ -128,7 +128,7 @@ struct Watcher {
     kernel: Option<RecommendedWatcher>,
     /// The folders that the kernel watches.
     folders: BTreeSet<PathBuf>,
-    /// The folders that it does not watch, such as a `rules.d` that does not exist; each is logged once.
+    /// The folders that it does not watch, such as a `sources.d` that does not exist; each is logged once.
     unwatched: BTreeSet<PathBuf>,
     /// The content at the last report.
     reported: Option<u64>,
@@ -232,8 +232,8 @@ fn contents(main: &Path) -> Option<u64> {
         Some(())
     };
     file(main)?;
-    match load::rules(main) {
-        Ok(rules) => rules.iter().try_for_each(|path| file(path))?,
+    match load::included(main) {
+        Ok(included) => included.iter().try_for_each(|path| file(path))?,
         Err(error) if Shortage::of_io(&error).is_some() => return None,
         // The reader of the files reports it.
         Err(_) => {}
@@ -245,9 +245,11 @@ fn contents(main: &Path) -> Option<u64> {
 fn folders(main: &Path) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     follow(main, &mut folders);
-    let rules = load::rules(main).unwrap_or_default();
-    follow(&load::rules_folder(main).join("any.yaml"), &mut folders);
-    rules.iter().for_each(|path| follow(path, &mut folders));
+    let included = load::included(main).unwrap_or_default();
+    for folder in load::included_folders(main) {
+        follow(&folder.join("any.yaml"), &mut folders);
+    }
+    included.iter().for_each(|path| follow(path, &mut folders));
     folders
 }
 
@@ -294,13 +296,14 @@ mod tests {
     fn every_folder_of_the_path_is_watched() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().canonicalize().unwrap();
-        for folder in ["etc", "etc/rules.d", "etc/..one", "elsewhere", "real"] {
+        for folder in ["etc", "etc/rules.d", "etc/sources.d", "etc/..one", "elsewhere", "real"] {
             fs::create_dir(home.join(folder)).unwrap();
         }
         fs::write(home.join("etc/..one/stakeout.yaml"), "").unwrap();
         symlink("..one", home.join("etc/..data")).unwrap();
         symlink("..data/stakeout.yaml", home.join("etc/stakeout.yaml")).unwrap();
         symlink(home.join("elsewhere/extra.yaml"), home.join("etc/rules.d/extra.yaml")).unwrap();
+        symlink(home.join("elsewhere/yard.yaml"), home.join("etc/sources.d/yard.yaml")).unwrap();
         symlink("../etc", home.join("real/link")).unwrap();
 
         let found = |main: &str| {
@@ -308,13 +311,20 @@ mod tests {
             let shown = folders.map(|folder| folder.strip_prefix(&home).unwrap().display().to_string());
             shown.collect::<Vec<_>>()
         };
-        assert_eq!(found("etc/stakeout.yaml"), ["elsewhere", "etc", "etc/..one", "etc/rules.d"]);
+        assert_eq!(
+            found("etc/stakeout.yaml"),
+            ["elsewhere", "etc", "etc/..one", "etc/rules.d", "etc/sources.d"]
+        );
         assert_eq!(
             found("real/link/stakeout.yaml"),
-            ["elsewhere", "etc", "etc/..one", "etc/rules.d", "real"],
+            ["elsewhere", "etc", "etc/..one", "etc/rules.d", "etc/sources.d", "real"],
             "also where a folder is a link"
         );
-        assert_eq!(found("nowhere/stakeout.yaml"), ["nowhere", "nowhere/rules.d"], "they may be created");
+        assert_eq!(
+            found("nowhere/stakeout.yaml"),
+            ["nowhere", "nowhere/rules.d", "nowhere/sources.d"],
+            "they may be created"
+        );
         symlink("round", home.join("round")).unwrap();
         assert!(!found("round/stakeout.yaml").is_empty(), "a link to itself ends");
     }
@@ -374,11 +384,16 @@ mod tests {
             fs::create_dir(home.join("rules.d")).unwrap();
             fs::write(home.join("rules.d/more.yaml"), "more").unwrap();
         };
+        let sources = |home: &Path| {
+            fs::create_dir(home.join("sources.d")).unwrap();
+            fs::write(home.join("sources.d/more.yaml"), "more").unwrap();
+        };
         let touch = |home: &Path| fs::write(home.join("stakeout.yaml"), "one").unwrap();
         let other = |home: &Path| fs::write(home.join("neighbour"), "").unwrap();
         for with_kernel in [true, false] {
             assert_eq!(reports(with_kernel, write), 1, "{with_kernel}");
             assert_eq!(reports(with_kernel, rules), 1, "{with_kernel}");
+            assert_eq!(reports(with_kernel, sources), 1, "{with_kernel}");
             assert_eq!(reports(with_kernel, touch), 0, "{with_kernel}: the same again");
             assert_eq!(reports(with_kernel, other), 0, "{with_kernel}: another file");
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    alert::{Alert, FrameInfo, State},
+    alert::{Alert, FrameInfo, Place, State},
     judge::{Assessment, Gate},
     observe::Observation,
     picture::Picture,
@@ -70,6 +70,7 @@ pub(super) fn alert(source: &str, state: State, number: u128, millisecond: i64) 
             height: 360,
         },
         snapshot: None,
+        place: Place::default(),
     }
 }
 

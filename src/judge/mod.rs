@@ -25,7 +25,7 @@ pub use self::{
     setup::{Checkpoint, LabelSetup, LabelState, SetSetup, Setup, Start},
 };
 use crate::{
-    alert::{Alert, ClearReason, FrameInfo, State, Topics},
+    alert::{Alert, ClearReason, FrameInfo, Place, State, Topics},
     classify::Scored,
     config::{Config, Source},
     policy::{LabelSet, Levels},
@@ -40,6 +40,8 @@ pub struct Judge {
     model: Arc<str>,
     topics: Topics,
     watched: Triggers,
+    /// Where the alerts of each source come from.
+    places: BTreeMap<String, Place>,
     /// The baselines from before a restart, until the first reload.
     saved: Vec<SavedBaseline>,
     /// How each source is judged.
@@ -79,6 +81,7 @@ impl Judge {
             model: model.into(),
             topics: Topics::new(prefix),
             watched: BTreeMap::new(),
+            places: BTreeMap::new(),
             saved: Vec::new(),
             setups: BTreeMap::new(),
         }
@@ -133,6 +136,8 @@ impl Judge {
         let mut before = std::mem::take(&mut self.watched);
         let mut saved = std::mem::take(&mut self.saved);
         let mut reloaded = Reloaded::default();
+        let places = config.sources.iter().map(|source| (source.name.clone(), place(config, source)));
+        self.places = places.collect();
         for (source, set) in config.watches() {
             self.watch(source, set, &mut before, &mut saved, &mut reloaded);
         }
@@ -154,6 +159,7 @@ impl Judge {
     ) -> Reloaded {
         self.topics = Topics::of(config);
         let mut reloaded = Reloaded::default();
+        self.places.insert(source.name.clone(), place(config, source));
         let is_of =
             |(name, _): &(String, String)| gone.is_some_and(|gone| name == gone) || *name == source.name;
         let mut before: Triggers = self.watched.extract_if(.., |key, _| is_of(key)).collect();
@@ -164,6 +170,7 @@ impl Judge {
         self.clear_disabled(now, &mut id, &mut reloaded);
         if let Some(gone) = gone {
             self.setups.remove(gone);
+            self.places.remove(gone);
         }
         self.update_setups(config, Some(&source.name));
         reloaded
@@ -229,9 +236,10 @@ impl Judge {
     /// Judges this frame.
     pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Judged {
         let mut judged = Judged::default();
+        let place = self.places.get(&*scored.frame.source).cloned().unwrap_or_default();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
-            let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
+            let scene = Scene { model: &self.model, topics: &self.topics, place: &place, scored, now };
             // A frame that was in flight while the configuration changed may have scores of removed labels and none of new
             // ones. Labels are matched by name; the rest is ignored.
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
@@ -268,10 +276,20 @@ impl Judge {
     }
 }
 
+/// Where the alerts of a source come from.
+fn place(config: &Config, source: &Source) -> Place {
+    Place {
+        instance: Some(config.instance.as_str().into()),
+        area: source.area.as_deref().map(Arc::from),
+        location: source.location.as_deref().map(Arc::from),
+    }
+}
+
 /// What all alerts of a frame have in common.
 struct Scene<'s> {
     model: &'s Arc<str>,
     topics: &'s Topics,
+    place: &'s Place,
     scored: &'s Scored,
     now: Timestamp,
 }
@@ -314,6 +332,7 @@ impl Scene<'_> {
                 height: frame.picture.height,
             },
             snapshot: raised.then(|| self.topics.snapshot(&frame.source)),
+            place: self.place.clone(),
         };
         alert.message = watched.message(&alert);
         watched.raised = raised.then(|| Box::new(alert.clone()));

@@ -23,6 +23,7 @@ impl Judge {
         judged: &mut Judged,
     ) {
         let source = &*scored.frame.source;
+        let place = self.places.get(source).cloned().unwrap_or_default();
         for scores in &scored.sets {
             let key = (source.to_owned(), scores.label_set.to_string());
             for index in 0..self.watched.get(&key).map_or(0, Vec::len) {
@@ -33,7 +34,7 @@ impl Judge {
                 let labels = rule.when.labels().into_iter();
                 let label_scores =
                     labels.filter_map(|name| Some((rule.shown(name)?, self.score(scored, name)?))).collect();
-                let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
+                let scene = Scene { model: &self.model, topics: &self.topics, place: &place, scored, now };
                 let Some(watched) = self.watched.get_mut(&key).and_then(|all| all.get_mut(index)) else {
                     continue;
                 };

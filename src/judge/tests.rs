@@ -70,6 +70,31 @@ fn a_raised_alert_gives_the_scores_the_region_and_the_snapshot() {
 }
 
 #[test]
+fn an_alert_says_where_it_comes_from() {
+    let mut judge = judge();
+    let mut config = config();
+    config.instance = "gate-pi".to_owned();
+    config.sources[0].area = Some("Yard".to_owned());
+    config.sources[0].location = Some("mast 3".to_owned());
+    reload(&mut judge, &config);
+    let of = |judge: &mut Judge, source: &str| {
+        judged(judge, &scored(source, "porch", vec![region(None, &[0.1, 0.8], 0.1)])).remove(0).place
+    };
+    let expected = Place {
+        instance: Some("gate-pi".into()),
+        area: Some("Yard".into()),
+        location: Some("mast 3".into()),
+    };
+    assert_eq!(of(&mut judge, "Front Door"), expected);
+    assert_eq!(of(&mut judge, "back"), Place { area: None, location: None, ..expected.clone() });
+
+    let new = Source { name: "new".to_owned(), ..config.sources[0].clone() };
+    config.sources.push(new.clone());
+    judge.add(&config, &new, None, "2026-11-23T09:00:00Z".parse().unwrap(), Uuid::nil);
+    assert_eq!(of(&mut judge, "new"), expected, "a dynamic source is where its source is");
+}
+
+#[test]
 fn a_label_can_have_other_settings_on_a_source() {
     let mut config = config();
     let strict = Label {

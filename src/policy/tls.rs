@@ -69,6 +69,10 @@ pub(crate) fn read(
     is_tls: Option<bool>,
     with_tls: &str,
 ) -> Option<Trust> {
+    // One that many sources have in common is for those with TLS.
+    if is_tls == Some(false) && section.inherits("tls") {
+        return Some(Trust::default());
+    }
     let trust = section.optional(reader, "tls", |reader, at| {
         let section = reader.section(at, table)?;
         require_tls(reader, at, is_tls, &format!("`{with_tls}://`"));

@@ -44,6 +44,16 @@ impl Places {
         }
     }
 
+    /// `FILE:LINE:COLUMN` of the setting at `path`, if a file has it.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<String> {
+        let span = self.spans.get(path)?;
+        let text = self.files.text(span.file);
+        let start = floor(text, span.start);
+        let line = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        Some(format!("{}:{}", self.files.name_line(*span), 1 + text[line..start].chars().count()))
+    }
+
     /// The place of the setting at `path`, or of the nearest setting above it that is in a file.
     pub(super) fn span(&self, path: &str) -> Option<Span> {
         let mut prefix = path;

@@ -99,6 +99,8 @@ pub enum Form {
     Named(&'static Self),
     /// One of several mappings with keys of ours, each with a key that names it.
     Kinds(fn() -> Vec<Alternative>),
+    /// A mapping with keys of these mappings, none of which is required; and one for each of them, by the key that names it.
+    Defaults(fn() -> Vec<Alternative>),
     /// One of several forms.
     Either(&'static [Self]),
 }
@@ -250,6 +252,7 @@ impl Form {
                 _ => "a mapping".to_owned(),
             },
             Self::Named(_) | Self::Kinds(_) => "a mapping from names".to_owned(),
+            Self::Defaults(_) => "a mapping".to_owned(),
             Self::Either(forms) => {
                 let forms = forms.iter().filter(|form| !matches!(form, Self::Nothing));
                 forms.map(Self::expected).collect::<Vec<_>>().join(", or ")

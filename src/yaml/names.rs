@@ -29,9 +29,9 @@ pub(crate) fn suggest(typed: &str, known: &[&str]) -> String {
     }
 }
 
-/// "`a`, `b` or `c`"; of many, the first 20.
+/// "`a`, `b` or `c`"; of many, the first 30.
 pub(crate) fn list(names: &[&str], last_word: &str) -> String {
-    const SHOWN: usize = 20;
+    const SHOWN: usize = 30;
     let quoted = |name: &&str| format!("`{}`", mask::shown(name));
     match names {
         [] => "nothing".to_owned(),

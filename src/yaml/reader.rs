@@ -89,6 +89,8 @@ pub struct Section<'n> {
     fields: Vec<&'static Spec>,
     /// The keys that unknown ones are taken for.
     meant: Vec<String>,
+    /// The keys whose values come from defaults.
+    inherited: Vec<String>,
 }
 
 /// The place of a text, and of its parts if it was typed exactly as it is read.
@@ -112,7 +114,13 @@ impl<'n> Section<'n> {
     /// A section of this table in which every key is absent.
     #[must_use]
     pub fn empty(table: &Table) -> Self {
-        Self { path: table.title.to_owned(), entries: &[], fields: (table.fields)(), meant: vec![] }
+        Self {
+            path: table.title.to_owned(),
+            entries: &[],
+            fields: (table.fields)(),
+            meant: vec![],
+            inherited: vec![],
+        }
     }
 
     /// The setting with this key, if it is there.
@@ -124,6 +132,24 @@ impl<'n> Section<'n> {
         let form = self.spec(key).form;
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(setting(&self.path, entry, form))
+    }
+
+    /// The section, in which the values of these keys come from defaults.
+    #[must_use]
+    pub fn with_inherited(self, inherited: Vec<String>) -> Self {
+        Self { inherited, ..self }
+    }
+
+    /// Whether the value of a key comes from defaults: then it was not meant for this section alone.
+    #[must_use]
+    pub fn inherits(&self, key: &str) -> bool {
+        self.inherited.iter().any(|inherited| inherited == key)
+    }
+
+    /// The setting with this key, if it is there and does not come from defaults.
+    #[must_use]
+    pub fn own(&self, key: &str) -> Option<Setting<'n>> {
+        self.get(key).filter(|_| !self.inherits(key))
     }
 
     /// Whether the key is absent, and no unknown key looks like it: that one is reported already.
@@ -309,10 +335,19 @@ impl Reader<'_> {
         })
     }
 
+    /// Notes that a value from defaults is not used: the setting is then as if it was absent.
+    pub fn unused(&mut self, at: &Setting<'_>) {
+        self.places.spans.remove(&at.path);
+    }
+
     /// Reports a problem at a place.
     pub fn problem(&mut self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
         if self.problems.len() < MOST_PROBLEMS && !self.is_lost(span) {
-            self.problems.push(self.places.files.problem(Mistake::new(span, message, remedy)));
+            let problem = self.places.files.problem(Mistake::new(span, message, remedy));
+            // A value that many sources take from defaults is read for each of them.
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
         }
     }
 
@@ -383,7 +418,7 @@ impl Reader<'_> {
             });
             self.problem(entry.key_span, message, remedy);
         }
-        let section = Section { path: at.path.clone(), entries, fields, meant };
+        let section = Section { path: at.path.clone(), entries, fields, meant, inherited: vec![] };
         let lost = self.lost_keys(at);
         for spec in section.fields.iter().filter(|spec| spec.default == Default::Required && !lost) {
             if section.lacks(spec.key) {

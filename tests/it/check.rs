@@ -205,6 +205,42 @@ fn an_explanation_shows_templates_rules_and_settings_of_a_source() {
 }
 
 #[test]
+fn an_explanation_shows_where_the_settings_of_a_source_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "mqtt: { url: mqtt://h }\nlabel_sets: { porch: { labels: [person, dog] } }\n\
+                defaults:\n  every: 3s\n  watch: [porch]\n  username: viewer\n  password: hunter2\n  rtsp: { transport: tcp, every: 2s }\n\
+                sources:\n  door: { rtsp: 'rtsp://h/s' }\n  gate: { http: 'http://me:hunter2@h/s', every: 9s }\n";
+    fs::write(folder.path().join("stakeout.yaml"), text).unwrap();
+    fs::create_dir(folder.path().join("sources.d")).unwrap();
+    let more = "sources:\n  inbox:\n    folder: .\n    location: the yard\n";
+    fs::write(folder.path().join("sources.d/inbox.yaml"), more).unwrap();
+    let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", "json"];
+    let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr).lines().last(),
+        Some("ok: 3 sources, 1 label set, 2 labels")
+    );
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [door, gate, inbox] = ["door", "gate", "inbox"].map(|name| &json["sources"][name]);
+    for (source, key, value, from) in [
+        (door, "every", "2s", "defaults, stakeout.yaml:8:34"),
+        (door, "transport", "tcp", "defaults, stakeout.yaml:8:22"),
+        (door, "username", "viewer", "defaults, stakeout.yaml:6:13"),
+        (gate, "every", "9s", "stakeout.yaml:11:49"),
+        (gate, "username", "me", ""),
+        (inbox, "every", "3s", "defaults, stakeout.yaml:4:10"),
+        (inbox, "location", "the yard", "sources.d/inbox.yaml:4:15"),
+        (inbox, "existing", "skip", ""),
+    ] {
+        assert_eq!(source[key], value, "{key}");
+        let expected = if from.is_empty() { Value::Null } else { from.into() };
+        assert_eq!(source["from"][key], expected, "{key}");
+    }
+    assert_eq!(inbox["watch"], serde_json::json!(["porch"]));
+    assert_eq!(inbox["from"]["watch"], "defaults, stakeout.yaml:5:3");
+}
+
+#[test]
 fn an_explanation_shows_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let text = "mqtt: { url: mqtt://h, username: me, password: hunter2 }\nlabel_sets: { porch: { labels: [person, dog] } }\n\
@@ -303,7 +339,10 @@ fn missing_keys(schema: &Value, values: &[&Value], path: &str, missing: &mut BTr
         let objects: Vec<_> = values.iter().filter_map(|value| value.as_object()).collect();
         let objects: Vec<_> =
             objects.into_iter().filter(|it| kind.is_none_or(|kind| it.contains_key(kind))).collect();
-        for (key, form) in form["properties"].as_object().into_iter().flatten() {
+        // The sources show what they take from `defaults`.
+        let shown =
+            form["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != "defaults");
+        for (key, form) in shown {
             let path = format!("{path}.{key}");
             let found: Vec<_> = objects.iter().filter_map(|object| object.get(key)).collect();
             if found.is_empty() {

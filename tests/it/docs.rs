@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::Value;
 use stakeout::{
-    alert::{Alert, ClearReason, FrameInfo, State, Topics, control_topics, outbox},
+    alert::{Alert, ClearReason, FrameInfo, Place, State, Topics, control_topics, outbox},
     observe::scores::Scores,
     policy::{SettingKind, Severity, Target},
     source::{Problem, StreamInfo},
@@ -151,6 +151,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
             height: 1080,
         },
         snapshot: Some("stakeout/front-door/snapshot".to_owned()),
+        place: Place { instance: Some("stakeout-pi".into()), ..Place::default() },
         severity: None,
         message: None,
         reason: None,
@@ -161,15 +162,18 @@ fn the_examples_of_payloads_equal_what_is_published() {
         .split_once("| key | what it says |")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
+    let everywhere = Some("here".into());
+    let place = Place { area: everywhere.clone(), location: everywhere, ..built.place.clone() };
     let everything = Alert {
         severity: Severity::of("info"),
         message: Some(String::new()),
         baseline: Some(0.4),
         reason: Some(ClearReason::Disabled),
+        place,
         ..built
     };
     let everything = serde_json::from_str(&everything.to_json()).unwrap();
-    assert_eq!(keys(&everything).len(), keys(alert).len() + 4);
+    assert_eq!(keys(&everything).len(), keys(alert).len() + 6);
     for key in keys(&everything) {
         assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
     }

@@ -120,6 +120,8 @@ fn launch_with(folder: Folder, state_dir: Option<PathBuf>) -> Running {
         scores: false,
         baseline: None,
         look: DeviceLook::default(),
+        location: None,
+        area: None,
     };
     let thread = Some(spawn(&source, context).unwrap());
     Running { frames, status, stop, begun, counts, thread }

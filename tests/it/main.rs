@@ -33,6 +33,8 @@ mod health;
 mod history;
 mod home_assistant;
 mod hub;
+mod import;
+mod init;
 mod layers;
 mod mask;
 mod metrics;

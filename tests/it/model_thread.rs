@@ -39,6 +39,8 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         scores: false,
         baseline: None,
         look: DeviceLook::default(),
+        location: None,
+        area: None,
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::common::{
     PATIENCE,
     broker::{Broker, ReceivedMessage, Subscriber},
-    service::{Home, Service, mqtt},
+    service::{Home, Service, mqtt, sample},
 };
 
 const LABELS: &str = "red car: 0.75, green tree: 0.75";
@@ -182,6 +182,24 @@ fn a_label_set_that_the_model_refuses_is_an_invalid_edit_too() {
     save(&home, &text(&broker, LABELS, INBOX));
     subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
     service.wait_for_log("the configuration is valid again");
+}
+
+#[test]
+fn a_file_of_sources_is_added_and_removed_and_takes_the_defaults() {
+    const GATE: &str = "sources:\n  gate: { folder: gate, area: Yard }\n";
+    let (broker, subscriber, home, service) = start(save);
+    fs::create_dir(home.path("gate")).unwrap();
+    fs::create_dir(home.path("sources.d")).unwrap();
+    save(&home, &format!("{}defaults: {{ watch: [objects] }}\n", text(&broker, LABELS, INBOX)));
+    fs::write(home.path("sources.d/gate.yaml"), GATE).unwrap();
+    subscriber.until("the new source", is("home/gate/status", "online"));
+    fs::copy(sample("red-car.jpg"), home.path("gate/1.jpg")).unwrap();
+    let seen = subscriber.until("its alert", topic("home/gate/objects/red_car/alert"));
+    assert!(seen.last().unwrap().text().contains(r#""area":"Yard""#), "{seen:#?}");
+
+    fs::remove_file(home.path("sources.d/gate.yaml")).unwrap();
+    subscriber.until("the removed source", is("home/gate/status", ""));
+    service.wait_for_log("has changed and is in force");
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn a_picture_in_the_folder_raises_an_alert_and_the_next_one_clears_it() {
         assert_eq!(json[key], expected, "{key} in {json}");
     }
     assert_eq!(json["frame"]["origin"], Value::from(path));
+    assert!(json["instance"].as_str().is_some_and(|name| !name.is_empty()), "{json}");
     assert!(json["score"].as_f64().unwrap() >= json["threshold"].as_f64().unwrap(), "{json}");
     let scores = json["scores"].as_object().unwrap();
     assert_eq!(scores.keys().collect::<Vec<_>>(), ["red car", "green tree", "Blue Umbrella", "background"]);

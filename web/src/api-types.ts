@@ -816,6 +816,12 @@ export interface components {
              * @description The score of the label on quiet frames, if it is learnt.
              */
             baseline?: number | null;
+            /** @description The name of the service: `instance` in the configuration. */
+            instance?: string | null;
+            /** @description The area of the source, if it is configured. */
+            area?: string | null;
+            /** @description Where the source is, if it is configured. */
+            location?: string | null;
         };
         /** @description The frame of an alert. */
         Frame: {
@@ -942,7 +948,7 @@ export interface components {
             why_not?: string | null;
             /** @description What to do about that. */
             remedy?: string | null;
-            /** @description The files of `rules.d`, which are read as well and cannot be edited here. */
+            /** @description The files of `rules.d` and `sources.d`, which are read as well and cannot be edited here. */
             included: components["schemas"]["Included"][];
             /** @description What the newest check of the service found. */
             state: components["schemas"]["ConfigState"];

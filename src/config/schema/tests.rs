@@ -28,6 +28,8 @@ fn the_example_files_are_valid_and_name_the_schema() {
     for text in [
         "mqtt: { url: 'mqtt://h' }\nlabel_sets: {}\nsources: {}",
         "label_sets: { yard: { labels: { fox: 0.3, cat: , cow: { hold: 2 of 3, cooldown: 1m30s } } } }",
+        "sources: { a: { folder: a, every: 2s } }",
+        "mqtt: { url: 'mqtt://h' }\ndefaults: { watch: [x], every: 2s, rtsp: { transport: tcp } }\nsources: { a: { folder: a } }",
         "mqtt: { url: 'mqtt://h' }\nsources: { a: { folder: '${env:X}', poll: 5s, after: { move: b }, watch: [1] } }\nthreads: '2'",
     ] {
         assert_eq!(fault(text), None, "{text}");
@@ -110,6 +112,7 @@ fn a_schema_rejects_the_mistakes_that_it_can() {
         "source-unknown-key",
         "watch-text",
         "source-no-watch",
+        "defaults-unknown-key",
     ] {
         assert!(!missed.iter().any(|name| name == must), "{must} is valid");
     }
@@ -181,6 +184,13 @@ fn validate(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
                     return wrong(&format!("none of {faults:?}"));
                 }
             }
+            "allOf" => {
+                for schema in rule.as_array().unwrap() {
+                    validate(schema, value, path)?;
+                }
+            }
+            "not" if validate(rule, value, path).is_ok() => return wrong("not allowed"),
+            "not" => {}
             "pattern" => {
                 let pattern = fancy_regex::Regex::new(rule.as_str().unwrap()).unwrap();
                 if text.is_some_and(|text| !pattern.is_match(text).unwrap()) {

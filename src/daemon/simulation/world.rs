@@ -15,7 +15,7 @@ use uuid::Builder;
 
 use super::{Ledger, Profile, broker::BrokerState, schedule::LABELS};
 use crate::{
-    alert::{Alert, FrameInfo, State, Topics, outbox::Entry},
+    alert::{Alert, FrameInfo, Place, State, Topics, outbox::Entry},
     config::{Config, HomeAssistant},
     faults::{Clock, Condition, Disk, OPERATIONS, Random},
     samples,
@@ -234,6 +234,7 @@ impl World {
             model: "bundled".into(),
             frame: FrameInfo { origin: "1.jpg".to_owned(), captured_at: time, width: 2, height: 1 },
             snapshot: jpeg.as_ref().map(|_| self.topics.snapshot(source)),
+            place: Place::default(),
         };
         Entry::new(&alert, &self.topics, jpeg)
     }

@@ -29,7 +29,7 @@ use super::{
     scores::{self, Window},
 };
 use crate::{
-    alert::{Alert, FrameInfo, State},
+    alert::{Alert, FrameInfo, Place, State},
     judge::{LabelSetup, SetSetup, Setup, Turn},
     trigger::Transition,
 };
@@ -98,11 +98,13 @@ fn alert(source: &Arc<str>, moment: &Moment<'_>, turn: &Turn, ids: &mut Ids) -> 
         baseline: turn.baseline,
         severity: label.severity,
         message: None,
+        reason: None,
         scores: scores.collect(),
         background: None,
         model: setup.model.as_str().into(),
         frame: FrameInfo { origin: "history".to_owned(), captured_at: frame.at, width: 0, height: 0 },
         snapshot: None,
+        place: Place::default(),
     };
     alert.message = label.message(&alert);
     Some(alert)

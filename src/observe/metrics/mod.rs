@@ -80,6 +80,8 @@ pub struct ServiceMetrics {
     sandbox: OnceLock<Arc<Sandbox>>,
     history: OnceLock<Arc<HistoryCounts>>,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
+    /// The area and the location of each source; empty where it has none.
+    places: Mutex<BTreeMap<String, [String; 2]>>,
     sources: Mutex<BTreeMap<String, RunningSource>>,
     source_stats: Mutex<SourceStats>,
     lost_observations: Mutex<BTreeMap<&'static str, u64>>,
@@ -177,6 +179,7 @@ impl ServiceMetrics {
             sandbox: OnceLock::new(),
             history: OnceLock::new(),
             alerts: Mutex::default(),
+            places: Mutex::default(),
             sources: Mutex::default(),
             source_stats: Mutex::default(),
             lost_observations: Mutex::default(),
@@ -222,8 +225,11 @@ impl ServiceMetrics {
         self.history.get().map(|counts| &**counts)
     }
 
-    /// Counts the alerts of the labels that `config` watches. A label that was watched before keeps its counts.
+    /// Counts the alerts of the labels that `config` watches, and reports where its sources are. A label that was watched before keeps
+    /// its counts.
     pub fn set_labels(&self, config: &Config) {
+        *lock(&self.places) =
+            config.sources.iter().map(|source| (source.name.clone(), place(source))).collect();
         let mut alerts = lock(&self.alerts);
         let mut before = std::mem::take(&mut *alerts);
         for (source, set) in config.watches() {
@@ -237,6 +243,12 @@ impl ServiceMetrics {
 
     /// Counts the alerts of the labels of `source`, which `config` has in addition, and no longer those of the source `gone`.
     pub fn add_labels(&self, config: &Config, source: &Source, gone: Option<&str>) {
+        let mut places = lock(&self.places);
+        if let Some(gone) = gone {
+            places.remove(gone);
+        }
+        places.insert(source.name.clone(), place(source));
+        drop(places);
         let mut alerts = lock(&self.alerts);
         if let Some(gone) = gone {
             alerts.retain(|[name, ..], _| name != gone);
@@ -426,13 +438,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The area and the location of a source; empty where it has none.
+fn place(source: &Source) -> [String; 2] {
+    [&source.area, &source.location].map(|text| text.clone().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{samples, source};
 
     fn metrics() -> Arc<ServiceMetrics> {
-        let config = samples::config();
+        let mut config = samples::config();
+        config.sources[1].area = Some("Yard".to_owned());
         let metrics = Arc::new(ServiceMetrics::new(&config));
         metrics.set_labels(&config);
         for source in &config.sources {
@@ -512,6 +530,7 @@ mod tests {
             &alerts("\"porch\",label=\"Person\"", "raised"),
             &alerts("\"yard\",label=\"fox\"", "cleared"),
             "stakeout_source_up{source=\"back\",kind=\"folder\"} 1\n",
+            "stakeout_source_info{source=\"back\",area=\"Yard\",location=\"\"} 1\n",
             "stakeout_frames_seen_total{source=\"back\"} 1\n",
             "stakeout_frames_under_way{source=\"back\"} 1\n",
             "stakeout_frames_skipped_total{source=\"back\",cause=\"no_free_slot\"} 0\n",

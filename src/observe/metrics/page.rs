@@ -93,6 +93,13 @@ fn sources(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
         }),
     )?;
     page.gauges(
+        "stakeout_source_info",
+        "The area and the location of the source, as they are configured.",
+        lock(&state.places).iter().map(|(name, [area, location])| {
+            ([("source", name.as_str()), ("area", area.as_str()), ("location", location.as_str())], 1_u64)
+        }),
+    )?;
+    page.gauges(
         "stakeout_source_stalled",
         "1 while the source is connected and delivers nothing.",
         counts.iter().map(|(name, source, _)| ([("source", *name)], status(source, Status::Stalled))),

@@ -113,7 +113,7 @@ pub(super) fn unchanged(reader: &mut Reader<'_>, section: &Section<'_>, repeat: 
     let typed = section.optional(reader, "unchanged", |reader, at| reader.word(at, &REPEAT));
     let at_least_every = section.read(reader, "at_least_every", Reader::duration);
     let repeat = typed?.unwrap_or(repeat);
-    if let (false, Some(at)) = (repeat, section.get("at_least_every")) {
+    if let (false, Some(at)) = (repeat, section.own("at_least_every")) {
         let remedy = "remove it, or write `unchanged: repeat`";
         reader.problem(at.key, "`at_least_every` has no effect: every frame is scored", remedy);
     }
@@ -121,7 +121,8 @@ pub(super) fn unchanged(reader: &mut Reader<'_>, section: &Section<'_>, repeat: 
     Some(if repeat { Unchanged::Repeat { at_least_every } } else { Unchanged::Score })
 }
 
-/// Reads an address. User and password are in the address or in keys of their own, but not in both.
+/// Reads an address. User and password are in the address or in keys of their own, but not in both. A source with a user in its address
+/// takes neither of them from defaults.
 pub(super) fn address(
     reader: &mut Reader<'_>,
     at: &Setting<'_>,
@@ -139,7 +140,11 @@ pub(super) fn address(
             return None;
         }
     };
-    let (username_at, password_at) = (section.get("username"), section.get("password"));
+    let taken = |key: &str| match address.login() {
+        Some(_) => section.own(key),
+        None => section.get(key),
+    };
+    let (username_at, password_at) = (taken("username"), taken("password"));
     let twice = match address.login() {
         Some(_) if username_at.is_some() => Some(("a user", "username")),
         Some((_, inside)) if !inside.is_empty() && password_at.is_some() => Some(("a password", "password")),
@@ -150,11 +155,19 @@ pub(super) fn address(
         reader.problem(at.span(), format!("the address has {what}, and there is `{key}` as well"), remedy);
         return None;
     }
-    if let (Some(at), None, None) = (&password_at, &username_at, address.login()) {
+    let is_alone = username_at.is_none() && address.login().is_none();
+    if let (true, Some(at)) = (is_alone, section.own("password")) {
         reader.problem(at.key, "there is a `password` without a `username`", "add `username:`");
     }
     if address.has_secret() {
         reader.note_secret(at);
     }
-    Some(address.with_login(username?, password?))
+    let username = username?.filter(|_| username_at.is_some());
+    let password = password?.filter(|_| password_at.is_some() && !is_alone);
+    for (key, is_used) in [("username", username.is_some()), ("password", password.is_some())] {
+        if let (false, Some(at)) = (is_used, section.get(key)) {
+            reader.unused(&at);
+        }
+    }
+    Some(address.with_login(username, password))
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub mod camera;
 pub mod folder;
 pub mod http;
-mod login;
+pub(crate) mod login;
 pub mod mqtt;
 pub mod stream;
 

@@ -5,6 +5,7 @@ pub mod camera;
 pub mod hub;
 pub mod model_server;
 pub mod onnx;
+pub mod onvif;
 mod protobuf;
 pub mod proxy;
 

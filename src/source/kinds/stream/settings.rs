@@ -376,7 +376,7 @@ fn video(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Op
         if text.contains("://") {
             return camera::address(reader, at, section, SCHEMES).map(Input::Url);
         }
-        for at in ["username", "password", "redirects"].iter().filter_map(|key| section.get(key)) {
+        for at in ["username", "password", "redirects"].iter().filter_map(|key| section.own(key)) {
             let remedy = "remove it, or name an address: `video: https://HOST/PATH`";
             reader.problem(at.key, format!("a file has no `{}`", at.name), remedy);
         }
