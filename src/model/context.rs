@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 use super::{
     error::ModelError,
     family::Logits,
-    files::{Graphs, ModelConfig, ModelFiles},
+    files::{ModelConfig, ModelFiles},
     graph::Graph,
+    layout::Graphs,
     preprocess::Backend,
     tokenizer::TextTokenizer,
 };

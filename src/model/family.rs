@@ -101,6 +101,13 @@ pub(super) fn of_model_type(found: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&found))
 }
 
+/// The family of a model in OpenCLIP's format, by `model_cfg` in its `open_clip_config.json`: models with a bias were trained as
+/// SigLIP was.
+pub(super) fn of_open_clip(model: &Value) -> &'static Family {
+    let name = if model["init_logit_bias"].is_null() { "clip" } else { "siglip" };
+    of_model_type(name).expect("both are in the table above")
+}
+
 /// The family of an image processor, by the name of its class. Older files name a feature extractor, and some classes exist for
 /// several image libraries.
 pub(super) fn of_image_processor(name: &str) -> Option<&'static Family> {
@@ -163,6 +170,14 @@ impl Logits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_with_a_bias_is_a_siglip() {
+        let activation = |model| of_open_clip(&model).activation;
+        assert_eq!(activation(serde_json::json!({"embed_dim": 512})), Activation::Softmax);
+        assert_eq!(activation(serde_json::json!({"init_logit_bias": null})), Activation::Softmax);
+        assert_eq!(activation(serde_json::json!({"init_logit_bias": -10})), Activation::Sigmoid);
+    }
 
     #[test]
     fn every_model_type_and_image_processor_belongs_to_one_family() {

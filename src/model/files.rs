@@ -16,7 +16,12 @@ use super::{
     error::ModelError,
     external_data::{self, Locations},
     family::{self, Family},
+    layout::{
+        self, CONFIG, Format, Graphs, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR, TOKENIZER_SETTINGS,
+        Vocabulary, graph_names,
+    },
     preprocess::{Backend, Preprocessor, SettingError},
+    tokenizer::open_clip::OpenClipText,
 };
 use crate::{
     cache,
@@ -108,7 +113,7 @@ impl ModelFiles {
         let weights = graphs.iter().flat_map(|graph| self.weights(graph).unwrap_or_default());
         let names = graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name));
         let mut hash = Sha256::new();
-        for name in names.chain(SETTINGS.map(str::to_owned)) {
+        for name in names.chain(deciding_files().map(str::to_owned)) {
             hash.update(format!("{name}\n"));
             match self {
                 Self::Folder(folder) | Self::Cached { folder, .. } => {
@@ -198,11 +203,17 @@ impl ModelFiles {
     /// The model is of a type that is not supported, or a setting is.
     pub(super) fn settings(
         &self,
+        format: Format,
         backend: Backend,
     ) -> Result<(ModelConfig, &'static str, Preprocessor), ModelError> {
-        let config = ModelConfig::read(self)?;
-        let (file, settings) = self.preprocessing()?;
-        let preprocessor = Preprocessor::of_model(settings, config.family, backend);
+        let config = ModelConfig::read(self, format)?;
+        let (file, preprocessor) = match format {
+            Format::Transformers => {
+                let (file, settings) = self.preprocessing()?;
+                (file, Preprocessor::of_model(settings, config.family, backend))
+            }
+            Format::OpenClip => (OPEN_CLIP_CONFIG, Preprocessor::of_open_clip(&self.json(OPEN_CLIP_CONFIG)?)),
+        };
         Ok((config, file, preprocessor.map_err(|error| self.wrong_setting(file, error))?))
     }
 
@@ -211,10 +222,13 @@ impl ModelFiles {
         self.contains(PREPROCESSOR) || self.preprocessing().is_ok_and(|(file, _)| file == PROCESSOR)
     }
 
-    /// The files that every model needs and that are missing.
+    /// The files that every model with ONNX files needs and that are missing.
     fn missing(&self) -> Vec<String> {
-        let there =
-            |name: &str| if name == PREPROCESSOR { self.has_preprocessing() } else { self.contains(name) };
+        let there = |name: &str| match name {
+            PREPROCESSOR => self.has_preprocessing(),
+            layout::TOKENIZER => Vocabulary::among(|name| self.contains(name)).is_some(),
+            name => self.contains(name),
+        };
         REQUIRED.into_iter().filter(|name| !there(name)).map(str::to_owned).collect()
     }
 
@@ -303,41 +317,17 @@ pub(super) struct WeightFile {
     pub needed: u64,
 }
 
-pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
-pub(super) const PROCESSOR: &str = "processor_config.json";
-
 /// The files that say how pictures and texts are prepared.
-const SETTINGS: [&str; 6] = [
-    "config.json",
-    PREPROCESSOR,
-    PROCESSOR,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-
-/// The files that every model needs beside its graphs. `processor_config.json` may replace the second one.
-pub(super) const REQUIRED: [&str; 3] = ["config.json", PREPROCESSOR, "tokenizer.json"];
-
-/// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Graphs {
-    pub vision: String,
-    pub text: String,
-    /// The graph of both, which also computes logits.
-    pub combined: Option<String>,
+fn deciding_files() -> impl Iterator<Item = &'static str> {
+    let settings = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
+    settings.chain(layout::vocabulary_files())
 }
 
-impl Graphs {
-    /// The graphs with this suffix among files: `has` answers whether a file exists.
-    pub(super) fn among(has: impl Fn(&str) -> bool, suffix: &str) -> Option<Self> {
-        let find = |name| graph_names(name, suffix).into_iter().find(|name| has(name));
-        let combined = find("model");
-        let split = find("vision_model").zip(find("text_model"));
-        let (vision, text) = split.or_else(|| Some((combined.clone()?, combined.clone()?)))?;
-        Some(Self { vision, text, combined })
-    }
+/// The files that every model needs beside its ONNX files. `processor_config.json` may replace the second one, and a vocabulary in
+/// another form the third.
+pub(super) const REQUIRED: [&str; 3] = [CONFIG, PREPROCESSOR, layout::TOKENIZER];
 
+impl Graphs {
     /// The graphs of a variant ("" for full precision). One error lists every missing file. `elsewhere` means that the engine has
     /// its own copy of the two graphs.
     pub(super) fn find(files: &ModelFiles, suffix: &str, elsewhere: bool) -> Result<Self, ModelError> {
@@ -369,18 +359,9 @@ impl Graphs {
             _ => Err(ModelError::Incomplete { place: files.place(), missing }),
         }
     }
-
-    pub(super) fn is_combined(&self) -> bool {
-        self.vision == self.text
-    }
 }
 
-/// The hub keeps graphs in `onnx/`; an export on the user's machine puts them beside the configuration.
-fn graph_names(name: &str, suffix: &str) -> [String; 2] {
-    [format!("onnx/{name}{suffix}.onnx"), format!("{name}{suffix}.onnx")]
-}
-
-/// What `config.json` says.
+/// What the file with a model's settings says: `config.json`, or `open_clip_config.json`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ModelConfig {
     pub family: &'static Family,
@@ -394,11 +375,35 @@ pub(super) struct ModelConfig {
     pub trained_on: usize,
     /// The token that fills a text up, where no tokenizer file names one.
     pub pad_id: Option<i64>,
+    /// How texts are tokenized, for a model in OpenCLIP's format.
+    pub open_clip: Option<OpenClipText>,
 }
 
 impl ModelConfig {
-    pub(super) fn read(files: &ModelFiles) -> Result<Self, ModelError> {
-        let config = files.json("config.json")?;
+    pub(super) fn read(files: &ModelFiles, format: Format) -> Result<Self, ModelError> {
+        match format {
+            Format::Transformers => Self::of_transformers(files),
+            Format::OpenClip => Self::of_open_clip(files),
+        }
+    }
+
+    fn of_open_clip(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(OPEN_CLIP_CONFIG)?;
+        let rules = OpenClipText::read(&config).map_err(|reason| files.unusable(OPEN_CLIP_CONFIG, reason))?;
+        let context = rules.context;
+        Ok(Self {
+            family: family::of_open_clip(&config["model_cfg"]),
+            context,
+            padded_to: Some(context),
+            lower_cases: false,
+            trained_on: context,
+            pad_id: Some(0),
+            open_clip: Some(rules),
+        })
+    }
+
+    fn of_transformers(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(CONFIG)?;
         let model_type = config["model_type"].as_str();
         let family = model_type.and_then(family::of_model_type).ok_or_else(|| {
             let found = model_type.unwrap_or("(none: config.json has no model_type)").to_owned();
@@ -412,7 +417,7 @@ impl ModelConfig {
                 .and_then(|context| usize::try_from(context).ok())
                 .filter(|context| (2..=65_536).contains(context))
                 .ok_or_else(|| {
-                    files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
+                    files.unusable(CONFIG, format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
         // The reference pads to a length of its own, and fails if the model has fewer positions.
@@ -426,6 +431,7 @@ impl ModelConfig {
             lower_cases: model_type == Some("siglip2"),
             trained_on: context.min(family.trained_on),
             pad_id: text["pad_token_id"].as_i64(),
+            open_clip: None,
         })
     }
 }
@@ -459,7 +465,7 @@ mod tests {
         write("onnx/other.bin", b"1234");
         write("README.md", b"1234");
         assert_eq!(files.fingerprint(&[graph]), known[0], "other files do not matter");
-        for name in SETTINGS.into_iter().chain(["onnx/a.bin", graph]) {
+        for name in deciding_files().chain(["onnx/a.bin", graph]) {
             // With a time of its own, as a copy may keep it.
             write(name, if name == graph { &model } else { b"5678" });
             let changed = File::options().append(true).open(folder.path().join(name)).unwrap();
@@ -481,7 +487,8 @@ mod tests {
                 "model_type": model_type, "text_config": {"max_position_embeddings": positions}
             });
             fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-            ModelConfig::read(&files).map(|config| (config.context, config.padded_to, config.lower_cases))
+            let read = ModelConfig::read(&files, Format::Transformers);
+            read.map(|config| (config.context, config.padded_to, config.lower_cases))
         };
         for (model_type, positions, expected) in [
             ("siglip", Value::Null, (64, Some(64), false)),

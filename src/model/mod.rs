@@ -12,6 +12,7 @@ mod family;
 mod files;
 mod graph;
 pub mod hub;
+mod layout;
 pub mod preprocess;
 mod scale;
 mod text;
@@ -29,7 +30,12 @@ pub use preprocess::Backend;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
-use self::{context::ModelContext, files::Graphs, preprocess::Preprocessor, vision::Vision};
+use self::{
+    context::ModelContext,
+    layout::{Format, Graphs},
+    preprocess::Preprocessor,
+    vision::Vision,
+};
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{config::Device, engine::Engines, picture::Picture};
 
@@ -54,7 +60,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
         let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
-        let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
+        let (config, preprocessing, preprocessor) = files.settings(Format::Transformers, options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
         let context =
@@ -158,7 +164,7 @@ impl Model {
 pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
-    if let Ok(config) = files::ModelConfig::read(&files)
+    if let Ok(config) = files::ModelConfig::read(&files, Format::Transformers)
         && let Ok(tokenizer) = tokenizer::TextTokenizer::load(&files, config)
     {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);

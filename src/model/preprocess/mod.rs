@@ -1,9 +1,10 @@
 //! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
-//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A
-//! setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
+//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors, or
+//! OpenCLIP's transforms for models in its format (`open_clip`). A setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
 //! the result is close to the reference's for the same frame as RGB (`planes`).
 
+mod open_clip;
 mod planes;
 mod resize;
 mod settings;
@@ -16,7 +17,7 @@ pub use settings::SettingError;
 
 use self::{
     resize::Filter,
-    settings::{Resize, Settings},
+    settings::{Resize, Rounding, Settings},
 };
 use super::family::Family;
 use crate::picture::{Picture, Pixels};
@@ -30,6 +31,10 @@ pub struct Preprocessor {
     /// Whether the transparent colour of a picture becomes white.
     convert_rgb: bool,
     backend: Backend,
+    /// Where the crop is.
+    rounding: Rounding,
+    /// The level of the pixels around a picture that is smaller than the crop.
+    fill: u8,
     /// The value of every byte, for each channel.
     table: [[f32; 256]; 3],
     width: u32,
@@ -53,6 +58,15 @@ impl Preprocessor {
         Self::of_settings(&Settings::read(value, Some(family))?, backend)
     }
 
+    /// From the content of `open_clip_config.json`.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub(super) fn of_open_clip(config: &Value) -> Result<Self, SettingError> {
+        // OpenCLIP resizes with Pillow, whatever else is installed.
+        Self::of_settings(&open_clip::read(config)?, Backend::Pil)
+    }
+
     fn of_settings(settings: &Settings, backend: Backend) -> Result<Self, SettingError> {
         let (width, height) = settings.output()?;
         Ok(Self {
@@ -61,6 +75,8 @@ impl Preprocessor {
             crop: settings.crop,
             convert_rgb: settings.convert_rgb,
             backend,
+            rounding: settings.rounding,
+            fill: settings.fill,
             table: settings.table(backend),
             width,
             height,
@@ -92,8 +108,9 @@ impl Preprocessor {
     pub fn bytes(&self, picture: &Picture) -> Vec<u8> {
         let from = (picture.width, picture.height);
         let to = self.resized(picture.width, picture.height);
-        let columns = Window::centred(to.0, self.crop.map(|crop| crop.0), self.backend);
-        let rows = Window::centred(to.1, self.crop.map(|crop| crop.1), self.backend);
+        let window = |edge, crop| Window::centred(edge, crop, self.rounding, self.backend);
+        let columns = window(to.0, self.crop.map(|crop| crop.0));
+        let rows = window(to.1, self.crop.map(|crop| crop.1));
         let window = (columns.kept(), rows.kept());
         let part = match &picture.pixels {
             Pixels::Rgb(rgb) => {
@@ -102,7 +119,7 @@ impl Preprocessor {
             }
             Pixels::Planes(planes) => planes::resize(planes, from, to, window, self.filter),
         };
-        padded(part, columns, rows)
+        padded(part, columns, rows, self.fill)
     }
 
     fn without_transparent_colour<'a>(&self, rgb: &'a [u8], transparent: Option<[u8; 3]>) -> Cow<'a, [u8]> {
@@ -127,8 +144,19 @@ impl Preprocessor {
             Some(Resize::Exact(width, height)) => (width, height),
             Some(Resize::ShortestEdge(short)) if width <= height => (short, long_edge(short, height, width)),
             Some(Resize::ShortestEdge(short)) => (long_edge(short, width, height), short),
+            Some(Resize::Cover(to)) => scaled((width, height), to, f64::min),
+            Some(Resize::Within(to)) => scaled((width, height), to, f64::max),
         }
     }
+}
+
+/// A size with its proportion kept: divided by the ratio of one of its edges to the same edge of `to`. In float64, rounded to the
+/// nearest pixel, half to even; at least one pixel.
+fn scaled(from: (u32, u32), to: (u32, u32), choose: impl Fn(f64, f64) -> f64) -> (u32, u32) {
+    let ratio = |from: u32, to: u32| f64::from(from) / f64::from(to);
+    let ratio = choose(ratio(from.0, to.0), ratio(from.1, to.1));
+    let edge = |edge: u32| ((f64::from(edge) / ratio).round_ties_even() as u32).max(1);
+    (edge(from.0), edge(from.1))
 }
 
 /// A copy of a picture for people, as RGB, whose longer side has at most `longest` pixels. A smaller picture keeps its size.
@@ -166,15 +194,23 @@ struct Window {
 }
 
 impl Window {
-    fn centred(edge: u32, crop: Option<u32>, backend: Backend) -> Self {
+    fn centred(edge: u32, crop: Option<u32>, rounding: Rounding, backend: Backend) -> Self {
         match crop {
             None => Self { start: 0, len: edge, before: 0, after: 0 },
-            Some(crop) if crop <= edge => Self { start: (edge - crop) / 2, len: crop, before: 0, after: 0 },
+            Some(crop) if crop <= edge => {
+                let more = edge - crop;
+                let start = match rounding {
+                    Rounding::Down => more / 2,
+                    // Of a half, the even neighbour.
+                    Rounding::HalfToEven => more / 2 + u32::from(more % 4 == 3),
+                };
+                Self { start, len: crop, before: 0, after: 0 }
+            }
             Some(crop) => {
                 let missing = crop - edge;
-                let before = match backend {
-                    Backend::Torchvision => missing / 2,
-                    Backend::Pil => missing.div_ceil(2),
+                let before = match (rounding, backend) {
+                    (Rounding::HalfToEven, _) | (_, Backend::Torchvision) => missing / 2,
+                    (Rounding::Down, Backend::Pil) => missing.div_ceil(2),
                 };
                 Self { start: 0, len: edge, before, after: missing - before }
             }
@@ -186,14 +222,14 @@ impl Window {
     }
 }
 
-/// Adds black around a picture that is smaller than the crop.
-fn padded(part: Vec<u8>, columns: Window, rows: Window) -> Vec<u8> {
+/// Adds pixels of one level around a picture that is smaller than the crop.
+fn padded(part: Vec<u8>, columns: Window, rows: Window, fill: u8) -> Vec<u8> {
     if columns.before + columns.after + rows.before + rows.after == 0 {
         return part;
     }
     let width = (columns.before + columns.len + columns.after) as usize * 3;
     let height = (rows.before + rows.len + rows.after) as usize;
-    let mut whole = vec![0; width * height];
+    let mut whole = vec![fill; width * height];
     for (row, pixels) in part.chunks_exact(columns.len as usize * 3).enumerate() {
         let start = (rows.before as usize + row) * width + columns.before as usize * 3;
         whole[start..start + pixels.len()].copy_from_slice(pixels);

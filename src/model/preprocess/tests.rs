@@ -142,13 +142,21 @@ fn the_transparent_colour_becomes_white_where_the_model_converts() {
 #[test]
 fn a_crop_keeps_the_middle_and_pads_what_is_missing() {
     let window = |edge, crop, backend| {
-        let window = Window::centred(edge, Some(crop), backend);
+        let window = Window::centred(edge, Some(crop), Rounding::Down, backend);
         (window.start, window.len, window.before, window.after)
     };
     assert_eq!(window(9, 4, Backend::Torchvision), (2, 4, 0, 0));
     assert_eq!(window(4, 4, Backend::Torchvision), (0, 4, 0, 0));
     assert_eq!(window(4, 9, Backend::Torchvision), (0, 4, 2, 3));
     assert_eq!(window(4, 9, Backend::Pil), (0, 4, 3, 2));
+    // OpenCLIP uses Pillow, and rounds otherwise.
+    let window = |edge, crop| {
+        let window = Window::centred(edge, Some(crop), Rounding::HalfToEven, Backend::Pil);
+        (window.start, window.len, window.before, window.after)
+    };
+    let starts = [0, 1, 2, 3, 4, 5, 6, 7].map(|more| window(10 + more, 10).0);
+    assert_eq!(starts, [0, 0, 1, 2, 2, 2, 3, 4]);
+    assert_eq!(window(4, 9), (0, 4, 2, 3));
     let json = r#"{"do_resize": false, "crop_size": {"height": 1, "width": 3}}"#;
     assert_eq!(preprocessor(json).bytes(&plain(1, 5, [7; 3])), [0, 0, 0, 7, 7, 7, 0, 0, 0]);
 }
