@@ -55,7 +55,7 @@ enum Command {
 struct Named {
     /// A model's name on the hub, such as openai/clip-vit-base-patch16
     id: String,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    /// auto, fp32, fp16, bf16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = super::variant, default_value = "auto")]
     variant: Variant,
 }

@@ -12,12 +12,13 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    build::{Format, WeightSource, files_of},
     digest::{self, Verdict},
     error::ModelError,
     external_data::{self, Locations},
     family::{self, Family},
     layout::{
-        self, CONFIG, Format, Graphs, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR, TOKENIZER_SETTINGS,
+        self, CONFIG, Graphs, OPEN_CLIP_CONFIG, Origin, PREPROCESSOR, PROCESSOR, TOKENIZER_SETTINGS,
         Vocabulary, graph_names,
     },
     preprocess::{Backend, Preprocessor, SettingError},
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::{
     cache,
+    config::Variant,
     engine::{GraphContent, GraphSource},
     shortage::Shortage,
     text_file::{self, TextFileError},
@@ -43,6 +45,8 @@ pub enum ModelFiles {
     Cached {
         /// The folder of a commit.
         folder: PathBuf,
+        /// The folder with the tokenizer, if that is in another repository.
+        tokenizer: Option<PathBuf>,
         /// The command that fetches the model, and repairs it.
         pull: String,
     },
@@ -89,17 +93,78 @@ impl ModelFiles {
         }
     }
 
+    /// The place of a file in a folder; `None` for the model inside the binary.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(name)),
+            Self::Cached { folder, tokenizer, .. } => {
+                let elsewhere = tokenizer.as_ref().filter(|_| layout::is_of_tokenizer(name));
+                Some(elsewhere.unwrap_or(folder).join(name))
+            }
+            Self::Embedded(_) => None,
+        }
+    }
+
     /// Whether every file is there that graphs with this suffix need.
     #[must_use]
     pub fn is_complete(&self, suffix: &str) -> bool {
-        Graphs::find(self, suffix, false).is_ok()
+        self.origin(suffix, false).is_ok()
     }
 
     /// Whether one of the files holds scale and bias.
     #[must_use]
     pub fn holds_logits(&self, suffix: &str) -> bool {
-        self.contains("stakeout.json")
-            || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
+        self.contains(layout::SCALE)
+            || match self.origin(suffix, false) {
+                Ok(Origin::Onnx(graphs)) => graphs.combined.is_some(),
+                Ok(Origin::Weights(_)) => true,
+                Err(_) => false,
+            }
+    }
+
+    /// Where the graphs of a variant come from ("" for full precision): ONNX files, else weights. `elsewhere` means that the engine
+    /// has its own copy of the two graphs.
+    ///
+    /// # Errors
+    /// One error lists every missing file.
+    pub(super) fn origin(&self, suffix: &str, elsewhere: bool) -> Result<Origin, ModelError> {
+        let no_graphs = match Graphs::find(self, suffix, elsewhere) {
+            Ok(graphs) => return Ok(Origin::Onnx(graphs)),
+            Err(error) => error,
+        };
+        let has_graphs = Graphs::among(|name| self.contains(name), suffix).is_some();
+        let is_made = layout::MADE.contains(&Variant::of_suffix(suffix));
+        let weights = layout::weights(|name| self.contains(name)).filter(|_| is_made && !has_graphs);
+        let Some(weights) = weights else { return Err(no_graphs) };
+        let missing = self.missing_for(weights)?;
+        if !missing.is_empty() {
+            return Err(ModelError::Incomplete { place: self.place(), missing });
+        }
+        Ok(Origin::Weights(weights))
+    }
+
+    /// The files that graphs which are built from these weights need and that are missing.
+    fn missing_for(&self, weights: WeightSource) -> Result<Vec<String>, ModelError> {
+        let mut missing = layout::missing_settings(weights.format, |name| match name {
+            PREPROCESSOR => self.has_preprocessing(),
+            name => self.contains(name),
+        });
+        let has_tokenizer = match weights.format {
+            Format::Transformers => false,
+            Format::OpenClip => {
+                ModelConfig::of_open_clip(self)?.open_clip.is_some_and(|it| it.own_vocabulary)
+            }
+        };
+        if !has_tokenizer && Vocabulary::among(|name| self.contains(name)).is_none() {
+            missing.push(layout::TOKENIZER);
+        }
+        let mut missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
+        if let Some(folder) = self.folder() {
+            let all = files_of(folder, weights.weights);
+            let all = all.map_err(|error| self.unusable(&error.file, &error.problem))?;
+            missing.extend(all.into_iter().filter(|name| !self.contains(name)));
+        }
+        Ok(missing)
     }
 
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
@@ -116,8 +181,8 @@ impl ModelFiles {
         for name in names.chain(deciding_files().map(str::to_owned)) {
             hash.update(format!("{name}\n"));
             match self {
-                Self::Folder(folder) | Self::Cached { folder, .. } => {
-                    let path = folder.join(&name);
+                Self::Folder(_) | Self::Cached { .. } => {
+                    let path = self.path(&name).unwrap_or_default();
                     let path = path.canonicalize().unwrap_or(path);
                     let times = |file: &fs::Metadata| {
                         (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec())
@@ -234,25 +299,21 @@ impl ModelFiles {
 
     pub(super) fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Folder(path) | Self::Cached { folder: path, .. } => path.join(name).is_file(),
             Self::Embedded(files) => files.iter().any(|(file, _)| *file == name),
+            Self::Folder(_) | Self::Cached { .. } => self.path(name).is_some_and(|path| path.is_file()),
         }
     }
 
     /// The contents of a file; `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
-        match self {
-            Self::Folder(path) | Self::Cached { folder: path, .. } => {
-                match text_file::read_bytes(&path.join(name), LONGEST) {
-                    Ok(bytes) => Ok(Some(bytes.into())),
-                    Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(TextFileError::Io(error)) => Err(self.unusable(name, error)),
-                    Err(error) => Err(self.unusable(name, format!("it {error}"))),
-                }
-            }
-            Self::Embedded(files) => {
-                Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)))
-            }
+        if let Self::Embedded(files) = self {
+            return Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)));
+        }
+        match text_file::read_bytes(&self.path(name).unwrap_or_default(), LONGEST) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(TextFileError::Io(error)) => Err(self.unusable(name, error)),
+            Err(error) => Err(self.unusable(name, format!("it {error}"))),
         }
     }
 
@@ -289,7 +350,7 @@ impl ModelFiles {
     /// What to do if a file in the hub's cache is damaged: its content, or that of the graph's weights, has another hash than
     /// the hub gave. Empty otherwise.
     fn remedy(&self, file: &str) -> String {
-        let Self::Cached { folder, pull } = self else { return String::new() };
+        let Self::Cached { folder, pull, .. } = self else { return String::new() };
         let weights = self.locations(file).into_keys().filter(|location| external_data::is_inside(location));
         let names = std::iter::once(file.to_owned())
             .chain(weights.map(|location| external_data::beside(file, &location)));
@@ -319,7 +380,8 @@ pub(super) struct WeightFile {
 
 /// The files that say how pictures and texts are prepared.
 fn deciding_files() -> impl Iterator<Item = &'static str> {
-    let settings = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
+    let settings =
+        [CONFIG, OPEN_CLIP_CONFIG, Origin, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
     settings.chain(layout::vocabulary_files())
 }
 

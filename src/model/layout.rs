@@ -2,6 +2,8 @@
 //!
 //! Everything is decided by the names of the files. A name means the same in a folder, in the cache and on the hub.
 
+use super::build::{Format, WeightSource};
+
 /// The settings of a model in the format of Hugging Face's transformers.
 pub(super) const CONFIG: &str = "config.json";
 /// The settings of a model in OpenCLIP's format.
@@ -69,52 +71,14 @@ pub(super) fn vocabulary_files() -> impl Iterator<Item = &'static str> {
     Vocabulary::ALL.into_iter().flat_map(|vocabulary| vocabulary.files().iter().copied())
 }
 
-/// The program whose settings and names of tensors a model has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Hugging Face's transformers.
-    Transformers,
-    OpenClip,
+/// Whether a file belongs to the tokenizer.
+pub(super) fn is_of_tokenizer(name: &str) -> bool {
+    TOKENIZER_SETTINGS.contains(&name) || vocabulary_files().any(|file| file == name)
 }
-
-impl Format {
-    /// The file with the settings.
-    pub(super) fn config(self) -> &'static str {
-        match self {
-            Self::Transformers => CONFIG,
-            Self::OpenClip => OPEN_CLIP_CONFIG,
-        }
-    }
-}
-
-/// The weights that graphs are built from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WeightSource {
-    pub format: Format,
-    /// The file with all tensors, or the index of several files.
-    pub file: &'static str,
-}
-
-/// In the order of preference. Many repositories have both formats; the reference reads the first one.
-const WEIGHTS: [WeightSource; 4] = [
-    WeightSource { format: Format::Transformers, file: "model.safetensors" },
-    WeightSource { format: Format::Transformers, file: "model.safetensors.index.json" },
-    WeightSource { format: Format::OpenClip, file: "open_clip_model.safetensors" },
-    WeightSource { format: Format::OpenClip, file: "open_clip_model.safetensors.index.json" },
-];
 
 /// The weights of a model, with the settings that describe them.
 pub(super) fn weights(has: impl Fn(&str) -> bool) -> Option<WeightSource> {
-    WEIGHTS.into_iter().find(|weights| has(weights.file) && has(weights.format.config()))
-}
-
-/// Names of weight files that can execute code when they are read, so this program never does.
-pub(super) fn unsafe_weights<'a>(files: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let is_unsafe = |name: &&str| [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end));
-    let mut found: Vec<_> = files.filter(|name| !name.contains('/')).filter(is_unsafe).collect();
-    // The names that the reference looks for are better in a message than others.
-    found.sort_by_key(|name| (!name.contains("pytorch_model"), *name));
-    found.first().copied()
+    WeightSource::among(&has, has(PREPROCESSOR) || has(PROCESSOR))
 }
 
 /// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
@@ -155,6 +119,17 @@ pub(super) enum Origin {
     Weights(WeightSource),
 }
 
+impl Origin {
+    /// The format of the settings.
+    pub(super) fn format(&self) -> Format {
+        match self {
+            // Who exports OpenCLIP's models as ONNX files writes settings for transformers.js beside them.
+            Self::Onnx(_) => Format::Transformers,
+            Self::Weights(weights) => weights.format,
+        }
+    }
+}
+
 /// The variants that can be made from weights, by the hub's names.
 pub(super) const MADE: [&str; 4] = ["fp32", "fp16", "bf16", "int8"];
 
@@ -178,27 +153,20 @@ pub(super) fn origin(
     })
 }
 
-/// The files with settings that a model with this origin has, in the order in which they are fetched, or those that it lacks.
-pub(super) fn settings(
-    origin: &Origin,
-    has: impl Fn(&str) -> bool,
-) -> Result<Vec<&'static str>, Vec<&'static str>> {
-    let format = match origin {
-        Origin::Onnx(_) => Format::Transformers,
-        Origin::Weights(weights) => weights.format,
-    };
+/// Every file with settings, in the order in which they are fetched. They are small. Some models of one format have files of the
+/// other.
+pub(super) fn settings_files() -> impl Iterator<Item = &'static str> {
+    let both = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter();
+    both.chain(TOKENIZER_SETTINGS).chain([SCALE])
+}
+
+/// The files with settings that a model of this format needs and lacks.
+pub(super) fn missing_settings(format: Format, has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let needed: &[&[&str]] = match format {
         Format::Transformers => &[&[CONFIG], &[PREPROCESSOR, PROCESSOR]],
         Format::OpenClip => &[&[OPEN_CLIP_CONFIG]],
     };
-    let lacks: Vec<_> =
-        needed.iter().filter(|any| !any.iter().any(|name| has(name))).map(|any| any[0]).collect();
-    if !lacks.is_empty() {
-        return Err(lacks);
-    }
-    // Some models of one format have files of the other, which are small.
-    let all = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
-    Ok(all.chain([SCALE]).filter(|name| has(name)).collect())
+    needed.iter().filter(|any| !any.iter().any(|name| has(name))).map(|any| any[0]).collect()
 }
 
 #[cfg(test)]
@@ -223,7 +191,7 @@ mod tests {
     }
 
     fn weights_in(format: Format, file: &'static str) -> Origin {
-        Origin::Weights(WeightSource { format, file })
+        Origin::Weights(WeightSource { format, weights: file })
     }
 
     /// `variant: auto` on a processor, and on a device that computes in half precision.
@@ -311,28 +279,14 @@ mod tests {
 
     #[test]
     fn settings_are_those_of_the_format() {
-        let hf = weights_in(Format::Transformers, "model.safetensors");
-        let other = weights_in(Format::OpenClip, "open_clip_model.safetensors");
-        let of = |origin: &Origin, files: &[&str]| settings(origin, |name| files.contains(&name));
-        assert_eq!(of(&hf, &["config.json"]), Err(vec!["preprocessor_config.json"]));
-        assert_eq!(of(&hf, &[]), Err(vec!["config.json", "preprocessor_config.json"]));
-        let newer = ["processor_config.json", "config.json", "tokenizer_config.json", "a.txt"];
-        assert_eq!(
-            of(&hf, &newer),
-            Ok(vec!["config.json", "processor_config.json", "tokenizer_config.json"])
-        );
-        assert_eq!(of(&other, &["open_clip_config.json"]), Ok(vec!["open_clip_config.json"]));
-        assert_eq!(of(&other, &["config.json"]), Err(vec!["open_clip_config.json"]));
-    }
-
-    #[test]
-    fn files_that_can_execute_code_are_named() {
-        let of = |files: &[&'static str]| unsafe_weights(files.iter().copied());
-        assert_eq!(
-            of(&["a.bin", "open_clip_pytorch_model.bin", "x.pt"]),
-            Some("open_clip_pytorch_model.bin")
-        );
-        assert_eq!(of(&["mobileclip_s0.pt"]), Some("mobileclip_s0.pt"));
-        assert_eq!(of(&["onnx/weights.bin", "model.safetensors"]), None);
+        let missing = |format, files: &[&str]| missing_settings(format, |name| files.contains(&name));
+        let (hf, other) = (Format::Transformers, Format::OpenClip);
+        assert_eq!(missing(hf, &["config.json"]), ["preprocessor_config.json"]);
+        assert_eq!(missing(hf, &[]), ["config.json", "preprocessor_config.json"]);
+        assert!(missing(hf, &["processor_config.json", "config.json", "a.txt"]).is_empty());
+        assert!(missing(other, &["open_clip_config.json"]).is_empty());
+        assert_eq!(missing(other, &["config.json"]), ["open_clip_config.json"]);
+        assert_eq!(onnx("v", "t", None).format(), hf);
+        assert_eq!(weights_in(other, "open_clip_model.safetensors").format(), other);
     }
 }

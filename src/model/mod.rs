@@ -3,6 +3,7 @@
 //! A model knows no labels and no thresholds. Its text graph is loaded only while texts are encoded, since texts change with
 //! the configuration and pictures arrive all day.
 
+mod build;
 mod context;
 mod digest;
 mod error;
@@ -31,8 +32,9 @@ pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
 use self::{
+    build::Format,
     context::ModelContext,
-    layout::{Format, Graphs},
+    layout::Graphs,
     preprocess::Preprocessor,
     vision::Vision,
 };

@@ -116,23 +116,37 @@ pub enum HubError {
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The repository has no graphs of this variant.
+    /// The repository has neither graphs of this variant nor weights that they can be built from.
     #[error(
         "{id} on the hub has no ONNX files{}. Name the repository that has them: `model: {{ id: {id}, onnx: \
          organisation/name }}`; many are named Xenova/... or onnx-community/...",
-        no_graphs(.variant, .there, .others, .searched)
+        no_graphs(.variant, .there, *.made, .others, .searched)
     )]
     NoGraphs {
         /// The repository.
         id: String,
         /// The variant that was named; empty if the repository has none at all.
         variant: Box<str>,
-        /// The variants that the repository has.
+        /// The variants that the repository has as ONNX files.
         there: Box<str>,
+        /// Whether other variants can be made from the weights.
+        made: bool,
         /// ONNX files of the repository with other names.
         others: Box<[String]>,
         /// Other repositories that were searched.
         searched: Box<[String]>,
+    },
+    /// The weights are only in files that are never read.
+    #[error(
+        "{id} on the hub has its weights only in {file}, which can execute code when it is read, so this program never reads \
+         it. The hub converts them: https://huggingface.co/spaces/safetensors/convert proposes a `model.safetensors` for the \
+         repository, which `model: {{ id: {id}, revision: refs/pr/N }}` uses, with the number of the proposal"
+    )]
+    UnsafeWeights {
+        /// The repository.
+        id: String,
+        /// The file.
+        file: String,
     },
     /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
     #[error("{id} on the hub cannot be used: {reason}")]
@@ -242,7 +256,10 @@ impl HubError {
 
     /// Whether another repository may have what this one does not have.
     pub(super) fn is_absence(&self) -> bool {
-        matches!(self, Self::NoGraphs { .. } | Self::Unknown { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::NoGraphs { .. } | Self::UnsafeWeights { .. } | Self::Unknown { .. } | Self::Refused { .. }
+        )
     }
 
     /// The error without its remedy, for a failure that is retried.
@@ -291,15 +308,23 @@ fn lacking(missing: &str) -> String {
 }
 
 /// What a repository without usable graphs has instead.
-fn no_graphs(variant: &str, there: &str, others: &[String], searched: &[String]) -> String {
+fn no_graphs(variant: &str, there: &str, made: bool, others: &[String], searched: &[String]) -> String {
     let mut text = String::new();
     if !variant.is_empty() {
-        text += &format!(" of the variant {variant} (there are: {there})");
+        text += &format!(" of the variant {variant}");
+        if !there.is_empty() {
+            text += &format!(" (there are: {there})");
+        }
     } else if !others.is_empty() {
         text += &format!(
             " that fit together as `model.onnx`, or as `vision_model.onnx` and `text_model.onnx` of one variant (it has {})",
             others.join(", ")
         );
+    } else if !made {
+        text += " and no `model.safetensors`";
+    }
+    if made {
+        text += "; fp32, fp16, bf16 and int8 can be made from the weights";
     }
     if !searched.is_empty() {
         text += &format!(" (searched as well: {})", searched.join(", "));

@@ -76,6 +76,17 @@ pub(super) fn original(id: &str) -> Option<String> {
         .find(|original| exports(original).iter().any(|export| export == id))
 }
 
+/// The full name of a repository that had none in the first years of the hub, as OpenCLIP's settings name some.
+pub(super) fn full_name(name: &str) -> &str {
+    match name {
+        "bert-base-uncased" => "google-bert/bert-base-uncased",
+        "roberta-base" => "FacebookAI/roberta-base",
+        "xlm-roberta-base" => "FacebookAI/xlm-roberta-base",
+        "xlm-roberta-large" => "FacebookAI/xlm-roberta-large",
+        name => name,
+    }
+}
+
 /// Scale and bias. OpenAI limited the multiplier of its models to 100 in training, and all of them reached it.
 pub(super) fn logits(id: &str) -> Option<Logits> {
     let (organisation, name) = id.split_once('/')?;
