@@ -135,7 +135,8 @@ fn lacks(token: &Special) -> String {
 mod tests {
     use tokenizers::Tokenizer;
 
-    use super::{super::sentencepiece::tests::file, *};
+    use super::*;
+    use crate::model::tokenizer::sentencepiece::tests::file;
 
     fn declared(config: Value) -> Declared {
         Declared { config, special: Value::Null }
