@@ -56,7 +56,7 @@ pub(super) fn rewritten(graph: Graph, element: Element) -> Graph {
     for node in graph.nodes {
         rewriter.node(node, &outputs);
     }
-    Graph { inputs: graph.inputs, outputs: graph.outputs.clone(), constants, nodes: rewriter.nodes }
+    Graph { inputs: graph.inputs, outputs: graph.outputs, constants, nodes: rewriter.nodes }
 }
 
 /// Floats with 16 bits. The largest number of 32 bits becomes the largest of 16 bits: a graph hides a token with it.
