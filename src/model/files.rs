@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    build::{OPEN_CLIP_CONFIG, OpenClipSettings},
     digest::{self, Verdict},
     error::ModelError,
     external_data::{self, Locations},
@@ -19,8 +20,7 @@ use super::{
     preprocess::{Backend, Preprocessor, SettingError},
 };
 use crate::{
-    cache,
-    engine::{GraphContent, GraphSource},
+    engine::GraphContent,
     shortage::Shortage,
     text_file::{self, TextFileError},
 };
@@ -84,19 +84,6 @@ impl ModelFiles {
         }
     }
 
-    /// Whether every file is there that graphs with this suffix need.
-    #[must_use]
-    pub fn is_complete(&self, suffix: &str) -> bool {
-        Graphs::find(self, suffix, false).is_ok()
-    }
-
-    /// Whether one of the files holds scale and bias.
-    #[must_use]
-    pub fn holds_logits(&self, suffix: &str) -> bool {
-        self.contains("stakeout.json")
-            || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
-    }
-
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
     /// prepared for them.
     ///
@@ -106,7 +93,13 @@ impl ModelFiles {
     pub(super) fn fingerprint(&self, graphs: &[&str]) -> [u8; 32] {
         // A graph that cannot be read has no known weights, and is rejected when it is opened.
         let weights = graphs.iter().flat_map(|graph| self.weights(graph).unwrap_or_default());
-        let names = graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name));
+        self.fingerprint_of(
+            graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name)),
+        )
+    }
+
+    /// The same for files of these names.
+    pub(super) fn fingerprint_of(&self, names: impl Iterator<Item = String>) -> [u8; 32] {
         let mut hash = Sha256::new();
         for name in names.chain(SETTINGS.map(str::to_owned)) {
             hash.update(format!("{name}\n"));
@@ -206,15 +199,30 @@ impl ModelFiles {
         Ok((config, file, preprocessor.map_err(|error| self.wrong_setting(file, error))?))
     }
 
-    /// Whether a file says how pictures are prepared.
-    fn has_preprocessing(&self) -> bool {
+    /// Whether the model's tokenizer says where the padding is. The reference's tokenizers do, unless a file says otherwise.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no JSON.
+    pub(super) fn masks_padding(&self) -> Result<bool, ModelError> {
+        let declared = self.json("tokenizer_config.json")?;
+        let names = declared["model_input_names"].as_array();
+        Ok(names.is_none_or(|names| names.iter().any(|name| name == "attention_mask")))
+    }
+
+    /// Whether a file of the reference says how pictures are prepared.
+    pub(super) fn has_preprocessing(&self) -> bool {
         self.contains(PREPROCESSOR) || self.preprocessing().is_ok_and(|(file, _)| file == PROCESSOR)
     }
 
     /// The files that every model needs and that are missing.
-    fn missing(&self) -> Vec<String> {
-        let there =
-            |name: &str| if name == PREPROCESSOR { self.has_preprocessing() } else { self.contains(name) };
+    pub(super) fn missing(&self) -> Vec<String> {
+        // A file of OpenCLIP says what these two say.
+        let is_open_clip = self.contains(OPEN_CLIP_CONFIG);
+        let there = |name: &str| match name {
+            "config.json" => is_open_clip || self.contains(name),
+            PREPROCESSOR => is_open_clip || self.has_preprocessing(),
+            name => self.contains(name),
+        };
         REQUIRED.into_iter().filter(|name| !there(name)).map(str::to_owned).collect()
     }
 
@@ -254,13 +262,12 @@ impl ModelFiles {
         }
     }
 
-    /// A graph, as an engine opens it.
-    pub(super) fn graph(&self, name: &str) -> Result<GraphSource, ModelError> {
-        let content = match self {
+    /// An ONNX file, as an engine opens it.
+    pub(super) fn graph(&self, name: &str) -> Result<GraphContent, ModelError> {
+        Ok(match self {
             Self::Folder(folder) | Self::Cached { folder, .. } => GraphContent::File(folder.join(name)),
             Self::Embedded(_) => GraphContent::Bytes(self.read(name)?.unwrap_or_default()),
-        };
-        Ok(GraphSource { content, key: cache::hex(&self.fingerprint(&[name])[..16]) })
+        })
     }
 
     pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
@@ -307,8 +314,9 @@ pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
 pub(super) const PROCESSOR: &str = "processor_config.json";
 
 /// The files that say how pictures and texts are prepared.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "config.json",
+    OPEN_CLIP_CONFIG,
     PREPROCESSOR,
     PROCESSOR,
     "tokenizer.json",
@@ -400,10 +408,15 @@ impl ModelConfig {
     pub(super) fn read(files: &ModelFiles) -> Result<Self, ModelError> {
         let config = files.json("config.json")?;
         let model_type = config["model_type"].as_str();
-        let family = model_type.and_then(family::of_model_type).ok_or_else(|| {
+        let Some(family) = model_type.and_then(family::of_model_type) else {
+            // Its `config.json` may be that of something else.
+            if files.contains(OPEN_CLIP_CONFIG) {
+                return Self::of_open_clip(files);
+            }
             let found = model_type.unwrap_or("(none: config.json has no model_type)").to_owned();
-            ModelError::Type { place: files.place(), found, supported: family::supported() }
-        })?;
+            let (supported, nearest) = (family::supported(), family::nearest(&found));
+            return Err(ModelError::Type { place: files.place(), found, supported, nearest });
+        };
         let text = &config["text_config"];
         let positions = match &text["max_position_embeddings"] {
             Value::Null => family.default_context,
@@ -415,6 +428,7 @@ impl ModelConfig {
                     files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
+        let positions = positions.saturating_sub(family.unused_positions).max(2);
         // The reference pads to a length of its own, and fails if the model has fewer positions.
         let padded_to = family.padded_to.map(|padded_to| positions.min(padded_to));
         let context = padded_to.unwrap_or(positions);
@@ -427,6 +441,20 @@ impl ModelConfig {
             trained_on: context.min(family.trained_on),
             pad_id: text["pad_token_id"].as_i64(),
         })
+    }
+
+    /// What `open_clip_config.json` says. OpenCLIP pads each text to the model's context.
+    fn of_open_clip(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(OPEN_CLIP_CONFIG)?;
+        let settings = OpenClipSettings::read(&config);
+        let settings = settings.map_err(|error| files.unusable(&error.file, &error.problem))?;
+        let OpenClipSettings { context, has_bias } = settings;
+        if !(2..=65_536).contains(&context) {
+            return Err(files.unusable(OPEN_CLIP_CONFIG, format!("text_cfg.context_length is {context}")));
+        }
+        let family = family::of_open_clip(has_bias);
+        let padded_to = Some(context);
+        Ok(Self { family, context, padded_to, lower_cases: false, trained_on: context, pad_id: Some(0) })
     }
 }
 
@@ -491,9 +519,18 @@ mod tests {
             ("clip", Value::Null, (77, None, false)),
             ("clip", 248.into(), (248, None, false)),
             ("chinese_clip", 512.into(), (512, None, false)),
+            ("altclip", Value::Null, (512, None, false)),
+            ("altclip", 40.into(), (38, None, false)),
         ] {
             assert_eq!(read(model_type, positions.clone()), Ok(expected), "{model_type}, {positions}");
         }
+        let open_clip = serde_json::json!({"model_cfg": {
+            "embed_dim": 4, "init_logit_bias": -10, "vision_cfg": {}, "text_cfg": {"context_length": 32}
+        }});
+        fs::write(folder.path().join(OPEN_CLIP_CONFIG), open_clip.to_string()).unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let found = ModelConfig::read(&files).unwrap();
+        assert_eq!((found.context, found.padded_to, found.family.has_bias), (32, Some(32), true));
         for positions in [1.into(), (-1).into(), "64".into()] {
             let error = read("clip", positions).unwrap_err().to_string();
             assert!(error.contains("max_position_embeddings is"), "{error}");

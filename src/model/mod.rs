@@ -3,6 +3,7 @@
 //! A model knows no labels and no thresholds. Its text graph is loaded only while texts are encoded, since texts change with
 //! the configuration and pictures arrive all day.
 
+mod build;
 mod context;
 mod digest;
 mod error;
@@ -12,6 +13,7 @@ mod family;
 mod files;
 mod graph;
 pub mod hub;
+mod origin;
 pub mod preprocess;
 mod scale;
 mod text;
@@ -29,7 +31,12 @@ pub use preprocess::Backend;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
-use self::{context::ModelContext, files::Graphs, preprocess::Preprocessor, vision::Vision};
+use self::{
+    context::ModelContext,
+    origin::{Origin, Tower},
+    preprocess::Preprocessor,
+    vision::Vision,
+};
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{config::Device, engine::Engines, picture::Picture};
 
@@ -53,12 +60,12 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
+        let origin = Origin::find(files, &options.variant, !engines.needs_graph_files())?;
         let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
-        let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
+        let (tokenizer, layout) = (OnceLock::new(), preprocessor.layout());
         let (files, options) = (files.clone(), options.clone());
         let context =
-            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing };
+            ModelContext { engines, files, origin, options, config, tokenizer, layout, preprocessing };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -117,15 +124,16 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant, false)?;
+        let origin = Origin::find(files, &options.variant, false)?;
         let device = runtime.device(options.execution.device)?;
-        graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
+        let engines = runtime.into();
+        graph::Graph::open(&engines, files, &origin, Tower::Vision, &options.execution, device)
     }
 
-    /// The size of the vision graph's files in bytes, including its weights in other files.
+    /// The size of the vision graph in bytes, including its weights.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
-        self.text.0.files.graph_bytes(&self.text.0.graphs.vision)
+        self.text.0.origin.bytes(&self.text.0.files, Tower::Vision)
     }
 
     /// The part that encodes texts; its clones can be moved to other threads.
@@ -151,6 +159,12 @@ impl Model {
     pub fn activation(&self) -> Activation {
         self.text.0.config.family.activation
     }
+}
+
+/// Builds the graphs that follow from a configuration and a weight file, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_build(config: &[u8], weights: &[u8]) {
+    build::fuzz(config, weights);
 }
 
 /// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.
