@@ -1,6 +1,6 @@
 //! Which model is loaded, from where, and on which device it runs and why: for people.
 
-use super::context::ModelContext;
+use super::{context::ModelContext, origin::Tower};
 use crate::config::Device;
 
 /// What is loaded.
@@ -8,7 +8,7 @@ use crate::config::Device;
 pub struct ModelFacts {
     /// Where the files are: a folder, or the binary itself.
     pub place: String,
-    /// The graph for pictures.
+    /// The graph for pictures: its file, or the weights that it was built from.
     pub graph: String,
     /// The size of that graph with its weights, in bytes.
     pub bytes: u64,
@@ -23,11 +23,10 @@ pub struct ModelFacts {
 impl ModelFacts {
     /// The facts of a model that runs on `device`.
     pub(super) fn of(context: &ModelContext, device: Device) -> Self {
-        let graph = &context.graphs.vision;
         Self {
             place: context.files.place(),
-            graph: graph.clone(),
-            bytes: context.files.graph_bytes(graph),
+            graph: context.origin.description(),
+            bytes: context.origin.bytes(&context.files, Tower::Vision),
             engine: context.engines.name().to_owned(),
             device,
             reason: reason(context.options.execution.device, device, context.engines.providers().len()),

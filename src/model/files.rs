@@ -12,22 +12,20 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    build::{Format, WeightSource, files_of},
+    build::{Format, OpenClipSettings},
     digest::{self, Verdict},
     error::ModelError,
     external_data::{self, Locations},
     family::{self, Family},
     layout::{
-        self, CONFIG, Graphs, OPEN_CLIP_CONFIG, Origin, PREPROCESSOR, PROCESSOR, TOKENIZER_SETTINGS,
-        Vocabulary, graph_names,
+        self, CONFIG, Graphs, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR, TOKENIZER_SETTINGS, Vocabulary,
+        graph_names,
     },
     preprocess::{Backend, Preprocessor, SettingError},
     tokenizer::open_clip::OpenClipText,
 };
 use crate::{
-    cache,
-    config::Variant,
-    engine::{GraphContent, GraphSource},
+    engine::GraphContent,
     shortage::Shortage,
     text_file::{self, TextFileError},
 };
@@ -105,68 +103,6 @@ impl ModelFiles {
         }
     }
 
-    /// Whether every file is there that graphs with this suffix need.
-    #[must_use]
-    pub fn is_complete(&self, suffix: &str) -> bool {
-        self.origin(suffix, false).is_ok()
-    }
-
-    /// Whether one of the files holds scale and bias.
-    #[must_use]
-    pub fn holds_logits(&self, suffix: &str) -> bool {
-        self.contains(layout::SCALE)
-            || match self.origin(suffix, false) {
-                Ok(Origin::Onnx(graphs)) => graphs.combined.is_some(),
-                Ok(Origin::Weights(_)) => true,
-                Err(_) => false,
-            }
-    }
-
-    /// Where the graphs of a variant come from ("" for full precision): ONNX files, else weights. `elsewhere` means that the engine
-    /// has its own copy of the two graphs.
-    ///
-    /// # Errors
-    /// One error lists every missing file.
-    pub(super) fn origin(&self, suffix: &str, elsewhere: bool) -> Result<Origin, ModelError> {
-        let no_graphs = match Graphs::find(self, suffix, elsewhere) {
-            Ok(graphs) => return Ok(Origin::Onnx(graphs)),
-            Err(error) => error,
-        };
-        let has_graphs = Graphs::among(|name| self.contains(name), suffix).is_some();
-        let is_made = layout::MADE.contains(&Variant::of_suffix(suffix));
-        let weights = layout::weights(|name| self.contains(name)).filter(|_| is_made && !has_graphs);
-        let Some(weights) = weights else { return Err(no_graphs) };
-        let missing = self.missing_for(weights)?;
-        if !missing.is_empty() {
-            return Err(ModelError::Incomplete { place: self.place(), missing });
-        }
-        Ok(Origin::Weights(weights))
-    }
-
-    /// The files that graphs which are built from these weights need and that are missing.
-    fn missing_for(&self, weights: WeightSource) -> Result<Vec<String>, ModelError> {
-        let mut missing = layout::missing_settings(weights.format, |name| match name {
-            PREPROCESSOR => self.has_preprocessing(),
-            name => self.contains(name),
-        });
-        let has_tokenizer = match weights.format {
-            Format::Transformers => false,
-            Format::OpenClip => {
-                ModelConfig::of_open_clip(self)?.open_clip.is_some_and(|it| it.own_vocabulary)
-            }
-        };
-        if !has_tokenizer && Vocabulary::among(|name| self.contains(name)).is_none() {
-            missing.push(layout::TOKENIZER);
-        }
-        let mut missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
-        if let Some(folder) = self.folder() {
-            let all = files_of(folder, weights.weights);
-            let all = all.map_err(|error| self.unusable(&error.file, &error.problem))?;
-            missing.extend(all.into_iter().filter(|name| !self.contains(name)));
-        }
-        Ok(missing)
-    }
-
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
     /// prepared for them.
     ///
@@ -176,7 +112,13 @@ impl ModelFiles {
     pub(super) fn fingerprint(&self, graphs: &[&str]) -> [u8; 32] {
         // A graph that cannot be read has no known weights, and is rejected when it is opened.
         let weights = graphs.iter().flat_map(|graph| self.weights(graph).unwrap_or_default());
-        let names = graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name));
+        self.fingerprint_of(
+            graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name)),
+        )
+    }
+
+    /// The same for files of these names.
+    pub(super) fn fingerprint_of(&self, names: impl Iterator<Item = String>) -> [u8; 32] {
         let mut hash = Sha256::new();
         for name in names.chain(deciding_files().map(str::to_owned)) {
             hash.update(format!("{name}\n"));
@@ -282,19 +224,43 @@ impl ModelFiles {
         Ok((config, file, preprocessor.map_err(|error| self.wrong_setting(file, error))?))
     }
 
-    /// Whether a file says how pictures are prepared.
-    fn has_preprocessing(&self) -> bool {
+    /// Whether the model's tokenizer says where the padding is. The reference's tokenizers do, unless a file says otherwise.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no JSON.
+    pub(super) fn masks_padding(&self) -> Result<bool, ModelError> {
+        let declared = self.json("tokenizer_config.json")?;
+        let names = declared["model_input_names"].as_array();
+        Ok(names.is_none_or(|names| names.iter().any(|name| name == "attention_mask")))
+    }
+
+    /// Whether a file of the reference says how pictures are prepared.
+    pub(super) fn has_preprocessing(&self) -> bool {
         self.contains(PREPROCESSOR) || self.preprocessing().is_ok_and(|(file, _)| file == PROCESSOR)
     }
 
-    /// The files that every model with ONNX files needs and that are missing.
-    fn missing(&self) -> Vec<String> {
-        let there = |name: &str| match name {
+    /// The files with settings and the tokenizer that a model of this format needs and that are missing.
+    ///
+    /// # Errors
+    /// The settings do not say which tokenizer the model has.
+    pub(super) fn missing(&self, format: Format) -> Result<Vec<String>, ModelError> {
+        let mut missing = layout::missing_settings(format, |name| match name {
             PREPROCESSOR => self.has_preprocessing(),
-            layout::TOKENIZER => Vocabulary::among(|name| self.contains(name)).is_some(),
             name => self.contains(name),
-        };
-        REQUIRED.into_iter().filter(|name| !there(name)).map(str::to_owned).collect()
+        });
+        // This program has the vocabulary of most models in OpenCLIP's format.
+        let needs_none = format == Format::OpenClip
+            && missing.is_empty()
+            && ModelConfig::of_open_clip(self)?.open_clip.is_some_and(|rules| rules.own_vocabulary);
+        if !needs_none && Vocabulary::among(|name| self.contains(name)).is_none() {
+            missing.push(layout::TOKENIZER);
+        }
+        Ok(missing.into_iter().map(str::to_owned).collect())
+    }
+
+    /// The format of the settings beside ONNX files.
+    pub(super) fn format_of_graphs(&self) -> Format {
+        layout::format_of_graphs(|name| self.contains(name))
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -329,13 +295,12 @@ impl ModelFiles {
         }
     }
 
-    /// A graph, as an engine opens it.
-    pub(super) fn graph(&self, name: &str) -> Result<GraphSource, ModelError> {
-        let content = match self {
+    /// An ONNX file, as an engine opens it.
+    pub(super) fn graph(&self, name: &str) -> Result<GraphContent, ModelError> {
+        Ok(match self {
             Self::Folder(folder) | Self::Cached { folder, .. } => GraphContent::File(folder.join(name)),
             Self::Embedded(_) => GraphContent::Bytes(self.read(name)?.unwrap_or_default()),
-        };
-        Ok(GraphSource { content, key: cache::hex(&self.fingerprint(&[name])[..16]) })
+        })
     }
 
     pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
@@ -380,14 +345,9 @@ pub(super) struct WeightFile {
 
 /// The files that say how pictures and texts are prepared.
 fn deciding_files() -> impl Iterator<Item = &'static str> {
-    let settings =
-        [CONFIG, OPEN_CLIP_CONFIG, Origin, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
+    let settings = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
     settings.chain(layout::vocabulary_files())
 }
-
-/// The files that every model needs beside its ONNX files. `processor_config.json` may replace the second one, and a vocabulary in
-/// another form the third.
-pub(super) const REQUIRED: [&str; 3] = [CONFIG, PREPROCESSOR, layout::TOKENIZER];
 
 impl Graphs {
     /// The graphs of a variant ("" for full precision). One error lists every missing file. `elsewhere` means that the engine has
@@ -396,7 +356,7 @@ impl Graphs {
         const SPLIT: [&str; 2] = ["vision_model", "text_model"];
         let has = |name: &str| files.contains(name) || elsewhere && SPLIT.iter().any(|it| name.contains(it));
         let mut graphs = Self::among(has, suffix);
-        let mut missing = files.missing();
+        let mut missing = files.missing(files.format_of_graphs())?;
         match &mut graphs {
             Some(_) if elsewhere => {}
             Some(graphs) => {
@@ -449,28 +409,18 @@ impl ModelConfig {
         }
     }
 
-    fn of_open_clip(files: &ModelFiles) -> Result<Self, ModelError> {
-        let config = files.json(OPEN_CLIP_CONFIG)?;
-        let rules = OpenClipText::read(&config).map_err(|reason| files.unusable(OPEN_CLIP_CONFIG, reason))?;
-        let context = rules.context;
-        Ok(Self {
-            family: family::of_open_clip(&config["model_cfg"]),
-            context,
-            padded_to: Some(context),
-            lower_cases: false,
-            trained_on: context,
-            pad_id: Some(0),
-            open_clip: Some(rules),
-        })
-    }
-
     fn of_transformers(files: &ModelFiles) -> Result<Self, ModelError> {
         let config = files.json(CONFIG)?;
         let model_type = config["model_type"].as_str();
-        let family = model_type.and_then(family::of_model_type).ok_or_else(|| {
+        let Some(family) = model_type.and_then(family::of_model_type) else {
+            // Its `config.json` may be that of something else.
+            if files.contains(OPEN_CLIP_CONFIG) {
+                return Self::of_open_clip(files);
+            }
             let found = model_type.unwrap_or("(none: config.json has no model_type)").to_owned();
-            ModelError::Type { place: files.place(), found, supported: family::supported() }
-        })?;
+            let (supported, nearest) = (family::supported(), family::nearest(&found));
+            return Err(ModelError::Type { place: files.place(), found, supported, nearest });
+        };
         let text = &config["text_config"];
         let positions = match &text["max_position_embeddings"] {
             Value::Null => family.default_context,
@@ -482,6 +432,7 @@ impl ModelConfig {
                     files.unusable(CONFIG, format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
+        let positions = positions.saturating_sub(family.unused_positions).max(2);
         // The reference pads to a length of its own, and fails if the model has fewer positions.
         let padded_to = family.padded_to.map(|padded_to| positions.min(padded_to));
         let context = padded_to.unwrap_or(positions);
@@ -494,6 +445,24 @@ impl ModelConfig {
             trained_on: context.min(family.trained_on),
             pad_id: text["pad_token_id"].as_i64(),
             open_clip: None,
+        })
+    }
+
+    /// What `open_clip_config.json` says. OpenCLIP pads each text to the model's context.
+    fn of_open_clip(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(OPEN_CLIP_CONFIG)?;
+        let settings = OpenClipSettings::read(&config);
+        let settings = settings.map_err(|error| files.unusable(&error.file, &error.problem))?;
+        let rules = OpenClipText::read(&config).map_err(|reason| files.unusable(OPEN_CLIP_CONFIG, reason))?;
+        let context = rules.context;
+        Ok(Self {
+            family: family::of_open_clip(settings.has_bias),
+            context,
+            padded_to: Some(context),
+            lower_cases: false,
+            trained_on: context,
+            pad_id: Some(0),
+            open_clip: Some(rules),
         })
     }
 }
@@ -560,8 +529,19 @@ mod tests {
             ("clip", Value::Null, (77, None, false)),
             ("clip", 248.into(), (248, None, false)),
             ("chinese_clip", 512.into(), (512, None, false)),
+            ("altclip", Value::Null, (512, None, false)),
+            ("altclip", 40.into(), (38, None, false)),
         ] {
             assert_eq!(read(model_type, positions.clone()), Ok(expected), "{model_type}, {positions}");
+        }
+        let open_clip = serde_json::json!({"model_cfg": {
+            "embed_dim": 4, "init_logit_bias": -10, "vision_cfg": {}, "text_cfg": {"context_length": 32}
+        }});
+        fs::write(folder.path().join(OPEN_CLIP_CONFIG), open_clip.to_string()).unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        for format in [Format::OpenClip, Format::Transformers] {
+            let found = ModelConfig::read(&files, format).unwrap();
+            assert_eq!((found.context, found.padded_to, found.family.has_bias), (32, Some(32), true));
         }
         for positions in [1.into(), (-1).into(), "64".into()] {
             let error = read("clip", positions).unwrap_err().to_string();

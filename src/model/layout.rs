@@ -110,21 +110,26 @@ pub(super) fn graph_names(name: &str, suffix: &str) -> [String; 2] {
     [format!("onnx/{name}{suffix}.onnx"), format!("{name}{suffix}.onnx")]
 }
 
-/// Where the graphs of a variant come from.
+/// The files that the graphs of a variant come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// From ONNX files.
-    Onnx(Graphs),
-    /// They are built from the weights.
+pub(super) enum Choice {
+    /// ONNX files.
+    Files(Graphs),
+    /// Weights, from which the graphs are built.
     Weights(WeightSource),
 }
 
-impl Origin {
+/// The format of the settings beside ONNX files: `has` answers whether a file exists.
+pub(super) fn format_of_graphs(has: impl Fn(&str) -> bool) -> Format {
+    // Who exports models in OpenCLIP's format for other programs writes a `config.json` for these.
+    if !has(CONFIG) && has(OPEN_CLIP_CONFIG) { Format::OpenClip } else { Format::Transformers }
+}
+
+impl Choice {
     /// The format of the settings.
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self, has: impl Fn(&str) -> bool) -> Format {
         match self {
-            // Who exports OpenCLIP's models as ONNX files writes settings for transformers.js beside them.
-            Self::Onnx(_) => Format::Transformers,
+            Self::Files(_) => format_of_graphs(has),
             Self::Weights(weights) => weights.format,
         }
     }
@@ -133,22 +138,22 @@ impl Origin {
 /// The variants that can be made from weights, by the hub's names.
 pub(super) const MADE: [&str; 4] = ["fp32", "fp16", "bf16", "int8"];
 
-/// The origin of the graphs of a model whose files are in one or several repositories: the number of the repository, the
-/// variant, and the origin. `choices` are the acceptable variants, the best first. ONNX files come before weights.
-pub(super) fn origin(
+/// The files of the graphs of a model whose files are in one or several repositories: the number of the repository, the
+/// variant, and its files. `choices` are the acceptable variants, the best first. ONNX files come before weights.
+pub(super) fn choose<'n>(
     repositories: &[&dyn Fn(&str) -> bool],
-    choices: &[&'static str],
+    choices: &[&'n str],
     suffix: impl Fn(&str) -> String,
-) -> Option<(usize, &'static str, Origin)> {
+) -> Option<(usize, &'n str, Choice)> {
     choices.iter().find_map(|name| {
         let suffix = suffix(name);
         let of_each = || repositories.iter().enumerate();
         let onnx =
-            of_each().find_map(|(at, has)| Some((at, *name, Origin::Onnx(Graphs::among(has, &suffix)?))));
+            of_each().find_map(|(at, has)| Some((at, *name, Choice::Files(Graphs::among(has, &suffix)?))));
         let is_made = MADE.contains(name);
         onnx.or_else(|| {
             of_each()
-                .find_map(|(at, has)| Some((at, *name, Origin::Weights(weights(has).filter(|_| is_made)?))))
+                .find_map(|(at, has)| Some((at, *name, Choice::Weights(weights(has).filter(|_| is_made)?))))
         })
     })
 }
@@ -176,22 +181,22 @@ mod tests {
     /// The small files of most repositories of the first format.
     const SMALL: [&str; 4] = ["config.json", "preprocessor_config.json", "tokenizer.json", "README.md"];
 
-    fn chosen(repositories: &[&[&str]], choices: &[&'static str]) -> Option<(usize, &'static str, Origin)> {
+    fn chosen(repositories: &[&[&str]], choices: &[&'static str]) -> Option<(usize, &'static str, Choice)> {
         let closures: Vec<_> =
             repositories.iter().map(|files| move |name: &str| files.contains(&name)).collect();
         let has: Vec<&dyn Fn(&str) -> bool> =
             closures.iter().map(|has| has as &dyn Fn(&str) -> bool).collect();
         let suffix = |name: &str| if name == "fp32" { String::new() } else { format!("_{name}") };
-        origin(&has, choices, suffix)
+        choose(&has, choices, suffix)
     }
 
-    fn onnx(vision: &str, text: &str, combined: Option<&str>) -> Origin {
+    fn onnx(vision: &str, text: &str, combined: Option<&str>) -> Choice {
         let combined = combined.map(str::to_owned);
-        Origin::Onnx(Graphs { vision: vision.to_owned(), text: text.to_owned(), combined })
+        Choice::Files(Graphs { vision: vision.to_owned(), text: text.to_owned(), combined })
     }
 
-    fn weights_in(format: Format, file: &'static str) -> Origin {
-        Origin::Weights(WeightSource { format, weights: file })
+    fn weights_in(format: Format, file: &'static str) -> Choice {
+        Choice::Weights(WeightSource { format, weights: file })
     }
 
     /// `variant: auto` on a processor, and on a device that computes in half precision.
@@ -220,7 +225,7 @@ mod tests {
         let hf = weights_in(Format::Transformers, "model.safetensors");
         let index = weights_in(Format::Transformers, "model.safetensors.index.json");
         let other = weights_in(Format::OpenClip, "open_clip_model.safetensors");
-        let cases: [(&[&str], &[&'static str], Option<(&str, &Origin)>); 17] = [
+        let cases: [(&[&str], &[&'static str], Option<(&str, &Choice)>); 17] = [
             (&towers, AUTO, Some(("fp32", &split))),
             (&towers, &["int8"], None),
             (&only_weights, AUTO, Some(("fp32", &hf))),
@@ -242,7 +247,7 @@ mod tests {
         ];
         for (files, choices, expected) in cases {
             let found = chosen(&[files], choices);
-            let found = found.as_ref().map(|(_, name, origin)| (*name, origin));
+            let found = found.as_ref().map(|(_, name, choice)| (*name, choice));
             assert_eq!(found, expected, "{files:?} {choices:?}");
         }
     }
@@ -286,7 +291,10 @@ mod tests {
         assert!(missing(hf, &["processor_config.json", "config.json", "a.txt"]).is_empty());
         assert!(missing(other, &["open_clip_config.json"]).is_empty());
         assert_eq!(missing(other, &["config.json"]), ["open_clip_config.json"]);
-        assert_eq!(onnx("v", "t", None).format(), hf);
-        assert_eq!(weights_in(other, "open_clip_model.safetensors").format(), other);
+        let format = |choice: Choice, files: &[&str]| choice.format(|name| files.contains(&name));
+        assert_eq!(format(onnx("v", "t", None), &["config.json", "open_clip_config.json"]), hf);
+        assert_eq!(format(onnx("v", "t", None), &["open_clip_config.json"]), other);
+        assert_eq!(format(onnx("v", "t", None), &[]), hf);
+        assert_eq!(format(weights_in(other, "open_clip_model.safetensors"), &["config.json"]), other);
     }
 }

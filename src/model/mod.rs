@@ -14,6 +14,7 @@ mod files;
 mod graph;
 pub mod hub;
 mod layout;
+mod origin;
 pub mod preprocess;
 mod scale;
 mod text;
@@ -32,9 +33,8 @@ pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
 use self::{
-    build::Format,
     context::ModelContext,
-    layout::Graphs,
+    origin::{Origin, Tower},
     preprocess::Preprocessor,
     vision::Vision,
 };
@@ -61,12 +61,12 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
-        let (config, preprocessing, preprocessor) = files.settings(Format::Transformers, options.backend)?;
-        let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
+        let origin = Origin::find(files, &options.variant, !engines.needs_graph_files())?;
+        let (config, preprocessing, preprocessor) = files.settings(origin.format(), options.backend)?;
+        let (tokenizer, layout) = (OnceLock::new(), preprocessor.layout());
         let (files, options) = (files.clone(), options.clone());
         let context =
-            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing };
+            ModelContext { engines, files, origin, options, config, tokenizer, layout, preprocessing };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -125,15 +125,16 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant, false)?;
+        let origin = Origin::find(files, &options.variant, false)?;
         let device = runtime.device(options.execution.device)?;
-        graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
+        let engines = runtime.into();
+        graph::Graph::open(&engines, files, &origin, Tower::Vision, &options.execution, device)
     }
 
-    /// The size of the vision graph's files in bytes, including its weights in other files.
+    /// The size of the vision graph in bytes, including its weights.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
-        self.text.0.files.graph_bytes(&self.text.0.graphs.vision)
+        self.text.0.origin.bytes(&self.text.0.files, Tower::Vision)
     }
 
     /// The part that encodes texts; its clones can be moved to other threads.
@@ -161,12 +162,18 @@ impl Model {
     }
 }
 
+/// Builds the graphs that follow from a configuration and a weight file, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_build(config: &[u8], weights: &[u8]) {
+    build::fuzz(config, weights);
+}
+
 /// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.
 #[cfg(fuzzing)]
 pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
-    if let Ok(config) = files::ModelConfig::read(&files, Format::Transformers)
+    if let Ok(config) = files::ModelConfig::read(&files, build::Format::Transformers)
         && let Ok(tokenizer) = tokenizer::TextTokenizer::load(&files, config)
     {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);
@@ -189,9 +196,10 @@ mod tests {
         let ModelError::Incomplete { missing, .. } = load().err().unwrap() else {
             panic!("files are missing")
         };
-        assert_eq!(missing, files::REQUIRED);
+        let needed = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+        assert_eq!(missing, needed);
 
-        for name in files::REQUIRED.iter().chain(&["stakeout.json"]) {
+        for name in needed.iter().chain(&["stakeout.json"]) {
             let content = ModelFiles::bundled().read(name).unwrap().unwrap();
             std::fs::write(folder.path().join(name), content).unwrap();
         }

@@ -6,6 +6,8 @@ use super::{
     context::ModelContext,
     error::ModelError,
     graph::{Graph, GraphInput, unit_rows},
+    origin::Tower,
+    preprocess::Layout,
     tokenizer::TokenBatch,
 };
 use crate::{config::Device, engine::Rows};
@@ -18,7 +20,7 @@ pub(super) struct Vision {
     filler: Option<TokenBatch>,
     /// The number of pictures in a run, where the graph fixes it.
     batch: Option<usize>,
-    size: (u32, u32),
+    layout: Layout,
 }
 
 impl Vision {
@@ -49,16 +51,17 @@ impl Vision {
     }
 
     fn load(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
-        let file = &context.graphs.vision;
-        let combined = context.graphs.is_combined();
+        let combined = context.origin.is_combined();
+        let pictures = context.layout.inputs();
+        let pictures_and_texts = [pictures, &["input_ids"]].concat();
         let (needed, outputs): (&[_], &[_]) = match combined {
-            false => (&["pixel_values"], context.config.family.image_outputs),
-            true => (&["pixel_values", "input_ids"], &["image_embeds"]),
+            false => (pictures, context.config.family.image_outputs),
+            true => (&pictures_and_texts, &["image_embeds"]),
         };
-        let graph = context.open(file, device)?;
+        let graph = context.open(Tower::Vision, device)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
-        context.check_picture_size(&graph, file)?;
+        context.check_picture_size(&graph, Tower::Vision)?;
         let filler = match combined {
             false => None,
             true => {
@@ -67,12 +70,11 @@ impl Vision {
             }
         };
         let batch = graph.fixed("pixel_values", 0).filter(|batch| *batch > 0);
-        Ok(Self { graph, output, filler, batch, size: context.size })
+        Ok(Self { graph, output, filler, batch, layout: context.layout })
     }
 
     fn run(&mut self, values: &[f32]) -> Result<Rows, ModelError> {
-        let (width, height) = self.size;
-        let pictures = GraphInput::Pictures { values, width, height };
+        let pictures = GraphInput::Pictures { values, layout: self.layout };
         let [rows] = match &self.filler {
             None => self.graph.run(&[pictures], [self.output])?,
             Some(filler) => self.graph.run(&[pictures, GraphInput::Texts(filler)], [self.output])?,
@@ -85,7 +87,7 @@ impl Vision {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let tensor_len = 3 * self.size.0 as usize * self.size.1 as usize;
+        let tensor_len = self.layout.values();
         let at_once = self.batch.map_or(values.len(), |batch| batch * tensor_len);
         let mut vectors = Vec::new();
         for values in values.chunks(at_once) {

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// The entry of a session with the folder of the weights, for a graph in memory.
+const FOLDER_OF_WEIGHTS: &str = "session.model_external_initializers_file_folder_path";
+
 pub(crate) struct OnnxGraph {
     session: Session,
     metadata: Metadata,
@@ -71,7 +74,7 @@ impl OnnxGraph {
                 Ok(Tensor::<f16>::from_array((shape, halves)).map_err(rejected)?.into())
             }
             (Values::Floats(values), _) => {
-                Ok(TensorRef::from_array_view((shape, *values)).map_err(rejected)?.into())
+                Ok(TensorRef::from_array_view((shape, &**values)).map_err(rejected)?.into())
             }
             (Values::Integers(values), Some(TensorElementType::Int32)) => {
                 let values: Vec<i32> =
@@ -132,6 +135,10 @@ fn session(
         // By its path, so that weights in a file beside the graph are found.
         GraphContent::File(path) => builder.commit_from_file(path),
         GraphContent::Bytes(bytes) => builder.commit_from_memory(bytes),
+        GraphContent::BytesOfFolder(bytes, folder) => {
+            let folder = folder.to_str().ok_or_else(|| format!("{} is no UTF-8", folder.display()))?;
+            builder.with_config_entry(FOLDER_OF_WEIGHTS, folder).map_err(recovered)?.commit_from_memory(bytes)
+        }
     }
     .map_err(text)
 }

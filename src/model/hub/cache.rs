@@ -102,7 +102,7 @@ impl Repository {
         let files = ModelFiles::Cached { folder, tokenizer: tokenizer.clone(), pull: String::new() };
         let mut first = String::new();
         for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
-            match files.origin(&suffix, false) {
+            match files.choice(&suffix, false) {
                 Ok(_) => return Ok(Complete { commit, suffix, tokenizer }),
                 Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
                 Err(_) => {}

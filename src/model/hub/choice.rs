@@ -7,7 +7,7 @@ use crate::{
         build::{Format, pickle_among},
         external_data,
         files::WeightFile,
-        layout::{self, Graphs, Origin, Vocabulary},
+        layout::{self, Choice, Graphs, Vocabulary},
     },
 };
 
@@ -32,15 +32,15 @@ pub(super) fn lists(files: &[String]) -> impl Fn(&str) -> bool {
     move |name| files.iter().any(|listed| listed == name)
 }
 
-/// Where the graphs come from: the number of the repository, the variant's name, and the origin. Each repository is a list of
+/// Where the graphs come from: the number of the repository, the variant's name, and its files. Each repository is a list of
 /// files.
-pub(super) fn origin(
+pub(super) fn choose(
     repositories: &[&[String]],
     choices: &[&'static str],
-) -> Option<(usize, &'static str, Origin)> {
+) -> Option<(usize, &'static str, Choice)> {
     let lists: Vec<_> = repositories.iter().map(|files| lists(files)).collect();
     let has: Vec<&dyn Fn(&str) -> bool> = lists.iter().map(|has| has as &dyn Fn(&str) -> bool).collect();
-    layout::origin(&has, choices, Variant::suffix)
+    layout::choose(&has, choices, Variant::suffix)
 }
 
 /// Whether a repository has ONNX files of a variant.
@@ -81,11 +81,11 @@ fn other_graphs(files: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// The repository lacks files that every model needs.
-pub(super) fn settings(id: &str, files: &[String], origin: &Origin) -> Result<Vec<&'static str>, HubError> {
+pub(super) fn settings(id: &str, files: &[String], format: Format) -> Result<Vec<&'static str>, HubError> {
     let has = lists(files);
-    let mut missing = layout::missing_settings(origin.format(), &has);
+    let mut missing = layout::missing_settings(format, &has);
     // The settings of OpenCLIP's format say which tokenizer a model has.
-    if origin.format() == Format::Transformers && Vocabulary::among(&has).is_none() {
+    if format == Format::Transformers && Vocabulary::among(&has).is_none() {
         missing.push(layout::TOKENIZER);
     }
     if !missing.is_empty() {
@@ -151,8 +151,8 @@ mod tests {
         names.iter().map(ToString::to_string).collect()
     }
 
-    fn chosen(files: &[String], variant: Variant, device: Device) -> Option<(&'static str, Origin)> {
-        origin(&[files], &variant.choices(device)).map(|(_, name, origin)| (name, origin))
+    fn chosen(files: &[String], variant: Variant, device: Device) -> Option<(&'static str, Choice)> {
+        choose(&[files], &variant.choices(device)).map(|(_, name, choice)| (name, choice))
     }
 
     #[test]
@@ -171,14 +171,14 @@ mod tests {
             "tokenizer_config.json",
         ]);
         let (name, found) = chosen(&all, Variant::Auto, Device::Cpu).unwrap();
-        let Origin::Onnx(graphs) = &found else { panic!("{found:?}") };
+        let Choice::Files(graphs) = &found else { panic!("{found:?}") };
         assert!(name == "fp32" && graphs.is_combined() && graphs.vision == "onnx/model.onnx", "{graphs:?}");
-        let small = settings("o/n", &all, &found).unwrap();
+        let small = settings("o/n", &all, Format::Transformers).unwrap();
         assert_eq!(small, ["config.json", "preprocessor_config.json", "tokenizer_config.json"]);
         assert_eq!(vocabulary("o/n", &all).unwrap(), ["tokenizer.json"]);
         for (variant, device) in [(Variant::Named("fp16"), Device::Cpu), (Variant::Auto, Device::Cuda(0))] {
             let (name, found) = chosen(&all, variant, device).unwrap();
-            let Origin::Onnx(half) = found else { panic!("{found:?}") };
+            let Choice::Files(half) = found else { panic!("{found:?}") };
             assert_eq!((name, &*half.vision), ("fp16", "onnx/vision_model_fp16.onnx"));
         }
         let only_full: Vec<_> = all.iter().filter(|name| !name.contains("fp16")).cloned().collect();
@@ -204,11 +204,14 @@ mod tests {
         assert!(error.contains("only in pytorch_model.bin, which can execute code"), "{error}");
         assert!(error.contains("safetensors/convert") && error.contains("revision: refs/pr/N"), "{error}");
         let files = listing(&["config.json", "model.safetensors"]);
-        let (_, weights) = chosen(&files, Variant::Auto, Device::Cpu).unwrap();
-        let error = settings("o/n", &files, &weights).unwrap_err().to_string();
+        assert!(matches!(chosen(&files, Variant::Auto, Device::Cpu), Some(("fp32", Choice::Weights(_)))));
+        let error = settings("o/n", &files, Format::Transformers).unwrap_err().to_string();
         assert!(error.contains("lacks preprocessor_config.json, tokenizer.json"), "{error}");
         let newer = listing(&["config.json", "processor_config.json", "vocab.json", "merges.txt"]);
-        assert_eq!(settings("o/n", &newer, &weights).unwrap(), ["config.json", "processor_config.json"]);
+        assert_eq!(
+            settings("o/n", &newer, Format::Transformers).unwrap(),
+            ["config.json", "processor_config.json"]
+        );
         assert_eq!(vocabulary("o/n", &newer).unwrap(), ["vocab.json", "merges.txt"]);
         assert!(vocabulary("o/n", &files).unwrap_err().to_string().contains("lacks tokenizer.json"));
     }

@@ -40,7 +40,7 @@ use super::{
     external_data,
     family::Logits,
     files::ModelFiles,
-    layout::{self, Graphs, Origin},
+    layout::{self, Choice, Graphs},
     preprocess::Backend,
     tokenizer::open_clip::{OpenClipText, tokenizer_repository},
 };
@@ -184,35 +184,37 @@ impl Hub {
         // The name becomes a part of addresses, even if the files are in another repository.
         Repository::new(&self.cache, &model.id)?;
         let client = Client::new(&self.environment);
-        let Located { repository, listing, variant, origin } = self.locate(&client, model, device, report)?;
+        let Located { repository, listing, variant, files: chosen } =
+            self.locate(&client, model, device, report)?;
         if model.variant == Variant::Auto {
             report(Event::Chosen { variant, device });
         }
-        if matches!(origin, Origin::Weights(_)) {
+        let format = chosen.format(choice::lists(&listing.files));
+        if matches!(chosen, Choice::Weights(_)) {
             report(Event::FromWeights { id: &repository.id, variant });
         }
         let commit = &listing.commit;
-        for file in choice::settings(&repository.id, &listing.files, &origin)? {
+        for file in choice::settings(&repository.id, &listing.files, format)? {
             download::fetch(&client, &repository, &listing, file, report)?;
         }
         // Before anything large.
         let files = ModelFiles::Folder(repository.snapshot(commit));
-        files.settings(origin.format(), Backend::default()).map_err(|error| HubError::Unsupported {
+        files.settings(format, Backend::default()).map_err(|error| HubError::Unsupported {
             id: repository.id.clone(),
             reason: error.to_string(),
         })?;
-        let graphs = match &origin {
-            Origin::Onnx(graphs) => {
+        let graphs = match &chosen {
+            Choice::Files(graphs) => {
                 self.graph_files(&client, model, &repository, &listing, graphs, report)?
             }
             // The weights hold scale and bias.
-            Origin::Weights(_) => Vec::new(),
+            Choice::Weights(_) => Vec::new(),
         };
-        self.fetch_tokenizer(&client, &repository, &listing, &files, origin.format(), report)?;
+        self.fetch_tokenizer(&client, &repository, &listing, &files, format, report)?;
         for graph in graphs {
             fetch_graph(&client, &repository, &listing, &graph, report)?;
         }
-        if let Origin::Weights(weights) = origin {
+        if let Choice::Weights(weights) = chosen {
             fetch_weights(&client, &repository, &listing, weights, report)?;
         }
         // Last, so that an interrupted pull leaves the revision at the commit that is complete.
@@ -252,11 +254,11 @@ impl Hub {
             Err(_) => Vec::new(),
         };
         let files: Vec<Vec<String>> = outcomes.iter().map(files).collect();
-        let chosen = choice::origin(&files.iter().map(Vec::as_slice).collect::<Vec<_>>(), &choices);
-        if let Some((at, variant, origin)) = chosen
+        let chosen = choice::choose(&files.iter().map(Vec::as_slice).collect::<Vec<_>>(), &choices);
+        if let Some((at, variant, files)) = chosen
             && let Ok((repository, listing)) = outcomes.swap_remove(at)
         {
-            return Ok(Located { repository, listing, variant, origin });
+            return Ok(Located { repository, listing, variant, files });
         }
         let nothing = |outcome: Result<(Repository, Listing), HubError>| match outcome {
             Ok((repository, listing)) => choice::nothing(&repository.id, &listing.files, model.variant),
@@ -366,7 +368,7 @@ struct Located {
     repository: Repository,
     listing: Listing,
     variant: &'static str,
-    origin: Origin,
+    files: Choice,
 }
 
 /// Of the errors of several repositories the one that helps most, with the names of the others.

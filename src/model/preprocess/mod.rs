@@ -1,16 +1,20 @@
 //! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
 //! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors, or
-//! OpenCLIP's transforms for models in its format (`open_clip`). A setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
-//! the result is close to the reference's for the same frame as RGB (`planes`).
+//! OpenCLIP's transforms for models in its format (`open_clip`). A setting that cannot be followed exactly is an error. Frames
+//! of a video are resized as planes, which no reference does; the result is close to the reference's for the same frame as RGB
+//! (`planes`). A model of free resolution takes patches (`patches`).
 
+mod layout;
 mod open_clip;
+mod patches;
 mod planes;
 mod resize;
 mod settings;
 
 use std::borrow::Cow;
 
+pub use layout::Layout;
 pub use resize::Backend;
 use serde_json::Value;
 pub use settings::SettingError;
@@ -37,8 +41,7 @@ pub struct Preprocessor {
     fill: u8,
     /// The value of every byte, for each channel.
     table: [[f32; 256]; 3],
-    width: u32,
-    height: u32,
+    layout: Layout,
 }
 
 impl Preprocessor {
@@ -68,7 +71,6 @@ impl Preprocessor {
     }
 
     fn of_settings(settings: &Settings, backend: Backend) -> Result<Self, SettingError> {
-        let (width, height) = settings.output()?;
         Ok(Self {
             resize: settings.resize,
             filter: settings.filter,
@@ -78,32 +80,35 @@ impl Preprocessor {
             rounding: settings.rounding,
             fill: settings.fill,
             table: settings.table(backend),
-            width,
-            height,
+            layout: settings.output()?,
         })
     }
 
-    /// Width and height of every result, in pixels.
+    /// The form of every result.
     #[must_use]
-    pub fn size(&self) -> (u32, u32) {
-        (self.width, self.height)
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
-    /// The number of values of one prepared picture: `3 * height * width`.
+    /// The number of values of one prepared picture.
     #[must_use]
     pub fn tensor_len(&self) -> usize {
-        3 * self.width as usize * self.height as usize
+        self.layout.values()
     }
 
-    /// Appends the picture's values to `tensor`: the red, green and blue plane, each row by row.
+    /// Appends the picture's values to `tensor`.
     pub fn append(&self, picture: &Picture, tensor: &mut Vec<f32>) {
         let bytes = self.bytes(picture);
+        if let Layout::Patches { side, most } = self.layout {
+            let size = self.resized(picture.width, picture.height);
+            return patches::append(&bytes, size, &self.table, (side, most), tensor);
+        }
         for (channel, table) in self.table.iter().enumerate() {
             tensor.extend(bytes.as_chunks::<3>().0.iter().map(|pixel| table[usize::from(pixel[channel])]));
         }
     }
 
-    /// The picture resized and cropped, still as 8-bit RGB, row by row: `width * height * 3` bytes.
+    /// The picture resized and cropped, still as 8-bit RGB, row by row.
     #[must_use]
     pub fn bytes(&self, picture: &Picture) -> Vec<u8> {
         let from = (picture.width, picture.height);
@@ -142,6 +147,7 @@ impl Preprocessor {
         match self.resize {
             None => (width, height),
             Some(Resize::Exact(width, height)) => (width, height),
+            Some(Resize::Patches { side, most }) => patches::size((width, height), side, most),
             Some(Resize::ShortestEdge(short)) if width <= height => (short, long_edge(short, height, width)),
             Some(Resize::ShortestEdge(short)) => (long_edge(short, width, height), short),
             Some(Resize::Cover(to)) => scaled((width, height), to, f64::min),

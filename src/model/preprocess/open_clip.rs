@@ -85,7 +85,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{model::preprocess::Preprocessor, picture::Picture};
+    use crate::{
+        model::preprocess::{Layout, Preprocessor},
+        picture::Picture,
+    };
 
     fn preprocessor(size: Value, preprocess: Value) -> Preprocessor {
         let config = json!({"model_cfg": {"vision_cfg": {"image_size": size}}, "preprocess_cfg": preprocess});
@@ -116,9 +119,10 @@ mod tests {
             (Value::Null, Value::Null, (224, 224), (299, 224)),
         ] {
             let found = preprocessor(size.clone(), preprocess.clone());
+            let layout = Layout::Planes { width: output.0, height: output.1 };
             assert_eq!(
-                (found.size(), found.resized(photo.0, photo.1)),
-                (output, resized),
+                (found.layout(), found.resized(photo.0, photo.1)),
+                (layout, resized),
                 "{size} {preprocess}"
             );
         }

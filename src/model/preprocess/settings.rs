@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::resize::{Backend, Filter};
+use super::{
+    layout::Layout,
+    resize::{Backend, Filter},
+};
 use crate::model::family::{self, CLIP_PREPROCESSING, Family, PLAIN_PREPROCESSING, Preprocessing};
 
 /// What is wrong with the settings of an image processor.
@@ -33,6 +36,12 @@ pub(super) enum Resize {
     Cover((u32, u32)),
     /// The largest size within this width and height, with the proportion kept.
     Within((u32, u32)),
+    /// About the proportion of the picture, as so many whole patches as `most` allows.
+    Patches {
+        /// The edge of a patch in pixels.
+        side: u32,
+        most: u32,
+    },
 }
 
 /// Where the middle of an edge is, if the number of pixels around the crop is odd.
@@ -81,16 +90,22 @@ impl Settings {
             return Err(SettingError::Json("it contains something else".to_owned()));
         };
         let keys = Keys(keys);
-        let Preprocessing { crops, mean, std } = keys.defaults(family)?;
+        let Preprocessing { crops, patches, mean, std } = keys.defaults(family)?;
         for key in ["do_pad", "use_square_size"] {
             if keys.flag(key, false)? {
                 return Err(wrong(key, "false", &Value::Bool(true)));
             }
         }
-        let cropped = keys.flag("do_center_crop", crops)?;
+        let cropped = !patches && keys.flag("do_center_crop", crops)?;
+        let resized = keys.flag("do_resize", true)?;
         Ok(Self {
-            resize: if keys.flag("do_resize", true)? { Some(keys.size(crops)?) } else { None },
-            filter: keys.filter()?,
+            resize: match (resized, patches) {
+                (true, true) => Some(keys.patches()?),
+                (true, false) => Some(keys.size(crops)?),
+                (false, true) => return Err(wrong("do_resize", "true", &Value::Bool(false))),
+                (false, false) => None,
+            },
+            filter: keys.filter(if patches { Filter::Bilinear } else { Filter::Bicubic })?,
             crop: if cropped { Some(keys.crop_size()?) } else { None },
             convert_rgb: keys.flag_or_null("do_convert_rgb")?,
             rounding: Rounding::Down,
@@ -109,11 +124,13 @@ impl Settings {
         })
     }
 
-    /// Width and height of the result, which must be the same for every picture: the pictures of a batch are one tensor.
-    pub fn output(&self) -> Result<(u32, u32), SettingError> {
+    /// The form of the result, which must be the same for every picture: the pictures of a batch are one tensor.
+    pub fn output(&self) -> Result<Layout, SettingError> {
         match (self.crop, self.resize) {
-            (Some(crop), _) => Ok(crop),
-            (None, Some(Resize::Exact(width, height))) => Ok((width, height)),
+            (Some((width, height)), _) | (None, Some(Resize::Exact(width, height))) => {
+                Ok(Layout::Planes { width, height })
+            }
+            (None, Some(Resize::Patches { side, most })) => Ok(Layout::Patches { side, most }),
             (None, Some(Resize::ShortestEdge(_) | Resize::Cover(_) | Resize::Within(_))) => Err(SettingError::Key {
                 key: "do_center_crop",
                 problem: "must be true where `size` gives only the shortest edge; otherwise every picture would get \
@@ -179,8 +196,8 @@ impl Keys {
     fn defaults(&self, family: Option<&Family>) -> Result<Preprocessing, SettingError> {
         let types = ["image_processor_type", "feature_extractor_type"];
         if let Some((key, value)) = types.into_iter().find_map(|key| Some((key, self.get(key)?))) {
-            let named = value.as_str().and_then(family::of_image_processor);
-            let unknown = || wrong(key, &format!("one of {}", family::image_processors()), value);
+            let named = value.as_str().and_then(family::of_image_processor).filter(|it| it.fits(family));
+            let unknown = || wrong(key, &format!("one of {}", family::image_processors(family)), value);
             return Ok(named.ok_or_else(unknown)?.preprocessing);
         }
         let code = ["AutoImageProcessor", "AutoFeatureExtractor"];
@@ -242,9 +259,23 @@ impl Keys {
         }
     }
 
-    fn filter(&self) -> Result<Filter, SettingError> {
+    /// The edge of a patch, and the most patches of a picture.
+    fn patches(&self) -> Result<Resize, SettingError> {
+        let number = |key: &'static str, default: u32, most: u32| match self.get(key) {
+            None => Ok(default),
+            Some(value) => edge(value)
+                .filter(|number| *number <= most)
+                .ok_or_else(|| wrong(key, &format!("a whole number up to {most}"), value)),
+        };
+        Ok(Resize::Patches {
+            side: number("patch_size", 16, 32)?,
+            most: number("max_num_patches", 256, 4096)?,
+        })
+    }
+
+    fn filter(&self, default: Filter) -> Result<Filter, SettingError> {
         match self.get("resample") {
-            None => Ok(Filter::Bicubic),
+            None => Ok(default),
             Some(value) => match value.as_u64() {
                 Some(2) => Ok(Filter::Bilinear),
                 Some(3) => Ok(Filter::Bicubic),
