@@ -1,7 +1,8 @@
-//! `stakeout models`: fetches, lists, verifies and removes models of the hub.
+//! `stakeout models`: fetches, lists, verifies, exports and removes models of the hub.
 
 mod agreement;
 mod compare;
+mod export;
 mod verify;
 
 use std::{io::Write, process::ExitCode};
@@ -44,6 +45,8 @@ enum Command {
     /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
     /// full precision on them
     Verify(verify::Args),
+    /// Write a model into a folder in the hub's layout, with ONNX files, for other programs
+    Export(export::Args),
     /// Remove a model from the hub's cache, which other programs use too
     Remove {
         /// A model's name on the hub
@@ -73,6 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         Command::List => list(&mut out),
         Command::Verify(args) => verify::run(&mut out, args),
+        Command::Export(args) => export::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
                 writeln!(out, "removed {removed}")?;

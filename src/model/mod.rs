@@ -7,6 +7,7 @@ mod build;
 mod context;
 mod digest;
 mod error;
+mod export;
 mod external_data;
 mod facts;
 mod family;
@@ -25,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use context::Options;
 pub use error::ModelError;
+pub use export::{ExportError, Exported, export};
 pub use facts::ModelFacts;
 pub use family::{Activation, Logits};
 pub use files::ModelFiles;

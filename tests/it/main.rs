@@ -29,6 +29,7 @@ mod health;
 mod history;
 mod home_assistant;
 mod hub;
+mod hub_listings;
 mod layers;
 mod mask;
 mod metrics;

@@ -10,6 +10,7 @@
 mod blocks;
 mod config;
 mod error;
+mod export;
 mod families;
 mod given;
 mod graph;
@@ -129,9 +130,40 @@ impl Recipe {
         fuses_attention: bool,
         precision: &Precision,
     ) -> Result<BuiltGraph, BuildError> {
+        let (graph, folder, kept) = self.made(tower, fuses_attention, precision)?;
+        let outside = |data: &Data| match data {
+            Data::Inside(_) => 0,
+            Data::Outside { length, .. } => *length,
+        };
+        let weight_bytes = graph.constants.iter().map(|constant| outside(&constant.data)).sum();
+        Ok(BuiltGraph { bytes: graph.to_bytes(), weight_bytes, folder, kept })
+    }
+
+    /// Writes a graph as an ONNX file, with its weights beside it. Returns the files.
+    ///
+    /// # Errors
+    /// As [`Self::build`], and if a file cannot be written.
+    pub(super) fn export(
+        &self,
+        tower: Tower,
+        precision: &Precision,
+        path: &Path,
+    ) -> Result<Vec<PathBuf>, BuildError> {
+        let (graph, folder, _) = self.made(tower, false, precision)?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        export::write(graph, &folder, path).map_err(|error| BuildError::new(name, error.to_string()))
+    }
+
+    /// A graph in a precision, the folder of its weights, and the layers that kept full precision.
+    fn made(
+        &self,
+        tower: Tower,
+        fuses_attention: bool,
+        precision: &Precision,
+    ) -> Result<(Graph, PathBuf, Vec<String>), BuildError> {
         let graph = self.graph(tower, fuses_attention)?;
         let own = |graph| (graph, self.weights.folder().to_owned(), Vec::new());
-        let (graph, folder, kept) = match (precision, tower) {
+        Ok(match (precision, tower) {
             // The vectors of texts are computed once and kept: less precision would make them worse, and nothing faster.
             (Precision::Full, _) | (Precision::Int8(..), Tower::Text) => own(graph),
             (Precision::Fp16, _) => own(half_graph::rewritten(graph, Element::Half)),
@@ -140,13 +172,7 @@ impl Recipe {
                 let int8 = int8::of(graph, self.weights.folder(), file, *magnitude)?;
                 (int8.graph, int8.folder, int8.kept)
             }
-        };
-        let outside = |data: &Data| match data {
-            Data::Inside(_) => 0,
-            Data::Outside { length, .. } => *length,
-        };
-        let weight_bytes = graph.constants.iter().map(|constant| outside(&constant.data)).sum();
-        Ok(BuiltGraph { bytes: graph.to_bytes(), weight_bytes, folder, kept })
+        })
     }
 
     fn graph(&self, tower: Tower, fuses_attention: bool) -> Result<Graph, BuildError> {

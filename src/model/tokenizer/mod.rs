@@ -165,6 +165,14 @@ impl TextTokenizer {
     }
 }
 
+/// The content of a model's `tokenizer.json`: its own, or one that is made of its vocabulary.
+///
+/// # Errors
+/// The model has no tokenizer, or a file of it cannot be used.
+pub(super) fn json(files: &ModelFiles, config: ModelConfig) -> Result<Cow<'static, [u8]>, ModelError> {
+    Ok(Source::find(files, config.open_clip)?.json)
+}
+
 /// Whether the padding is before the text: as `tokenizer_config.json` says, else `tokenizer.json`, else the class of the tokenizer.
 fn pads_left(declared: &Value, own: Option<&PaddingParams>, siglip2: bool) -> bool {
     let class = declared["tokenizer_class"].as_str().unwrap_or_default();
