@@ -65,7 +65,7 @@
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
-//! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
+//! | [`model`] | model families, files, graphs that are built from weights, preprocessing, tokenizer, and the hub |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
 //! | [`suggest`] | which settings of a label suit its recorded scores |
@@ -86,7 +86,7 @@
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
 //! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
-//! | `flate2` | `api/bundle`, `picture`, `web/console` |
+//! | `flate2` | `api/bundle`, `model/tokenizer`, `picture`, `web/console` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `landlock`, `seccompiler` | `sandbox` |
@@ -111,6 +111,8 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
+//! | `model/build/half_graph`, `model/build/int8_graph`, `model/build/onnx`, `model/build/quantise`, `model/build/source`, `model/hub/choice`, `model/layout` |
+//! | `model/tokenizer/clean`, `model/tokenizer/clip_bpe`, `model/tokenizer/declared`, `model/tokenizer/open_clip`, `model/tokenizer/sentencepiece`, `model/tokenizer/unigram`, `model/tokenizer/wordpiece` |
 //! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |

@@ -55,6 +55,7 @@ mod supply_chain;
 mod system;
 mod terminal;
 mod timeline;
+mod tokenizers;
 mod tune;
 mod units;
 mod verify;
