@@ -65,7 +65,7 @@
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
-//! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
+//! | [`model`] | model families, files, graphs from weights, preprocessing, tokenizer, and the hub |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
 //! | [`suggest`] | which settings of a label suit its recorded scores |
@@ -98,6 +98,7 @@
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
+//! | `safetensors` | `model` |
 //! | `tokenizers` | `model` |
 //! | `tokio_rustls` | `source/kinds/stream/relay`, `web/connections` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
@@ -111,6 +112,7 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
+//! | `model/build/blocks`, `model/build/config`, `model/build/families`, `model/build/graph`, `model/build/onnx`, `model/build/openclip`, `model/build/source`, `model/build/timm`, `model/build/towers` |
 //! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |

@@ -6,7 +6,7 @@ use super::{
     build::{self, BuildError, BuiltGraph, Recipe, WeightSource},
     error::ModelError,
     family::Logits,
-    files::{Graphs, ModelFiles},
+    files::{Graphs, ModelConfig, ModelFiles},
 };
 use crate::{
     cache,
@@ -44,8 +44,9 @@ pub(super) enum Choice {
     Weights(WeightSource),
 }
 
-/// Which files are used for the variant with this suffix ("" for full precision): ONNX files if there are some, else the weights. `has`
-/// answers whether a file exists. `prepares_pictures`: one of them is that of the reference's settings for pictures.
+/// Which files are used for the variant with this suffix ("" for full precision): ONNX files if there are some, else the
+/// weights. `has` answers whether a file exists. `prepares_pictures`: one of them is that of the reference's settings for
+/// pictures.
 pub(super) fn choose(has: impl Fn(&str) -> bool, prepares_pictures: bool, suffix: &str) -> Option<Choice> {
     if let Some(graphs) = Graphs::among(&has, suffix) {
         return Some(Choice::Files(graphs));
@@ -189,6 +190,9 @@ impl ModelFiles {
     }
 
     /// Checks that every file is there that graphs with this suffix need. Unlike [`Origin::find`], it does not read weights.
+    ///
+    /// # Errors
+    /// What is missing, or that the model is of a type that is not supported.
     pub(super) fn missing_for(&self, suffix: &str) -> Result<(), ModelError> {
         let choice = choose(|name| self.contains(name), self.has_preprocessing(), suffix);
         match (choice, self.folder()) {
@@ -197,7 +201,9 @@ impl ModelFiles {
                 let parts =
                     build::files_of(folder, source.weights).map_err(|error| self.not_built(&error))?;
                 missing.extend(parts.into_iter().filter(|name| !self.contains(name)));
-                self.incomplete_unless_empty(missing)
+                self.incomplete_unless_empty(missing)?;
+                // The hub's cache may have models of every kind.
+                ModelConfig::read(self).map(|_| ())
             }
             (None, Some(_)) => {
                 self.check_for_code()?;
@@ -215,14 +221,18 @@ impl ModelFiles {
         }
     }
 
+    /// Whether the graphs with this suffix are built from the weights.
+    pub(super) fn is_built(&self, suffix: &str) -> bool {
+        let choice = choose(|name| self.contains(name), self.has_preprocessing(), suffix);
+        matches!(choice, Some(Choice::Weights(_)))
+    }
+
     /// Whether one of the files holds scale and bias.
     #[must_use]
     pub fn holds_logits(&self, suffix: &str) -> bool {
         self.contains("stakeout.json")
-            || match choose(|name| self.contains(name), self.has_preprocessing(), suffix) {
-                Some(Choice::Weights(_)) => true,
-                _ => Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some()),
-            }
+            || self.is_built(suffix)
+            || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
     }
 
     /// Checks that the files are there that every model needs.

@@ -18,11 +18,7 @@ use super::{environment::Environment, error::HubError};
 use crate::{
     atomic_file,
     config::{Device, Variant, is_plain_path},
-    model::{
-        error::ModelError,
-        family::Logits,
-        files::{Graphs, ModelFiles},
-    },
+    model::{error::ModelError, family::Logits, files::ModelFiles},
 };
 
 /// The folder of the cache that Hugging Face's own tools use, or the service's own cache folder.
@@ -93,8 +89,8 @@ impl Repository {
         let files = ModelFiles::Folder(self.snapshot(&commit));
         let mut first = String::new();
         for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
-            match Graphs::find(&files, &suffix, false) {
-                Ok(_) => return Ok((commit, suffix)),
+            match files.missing_for(&suffix) {
+                Ok(()) => return Ok((commit, suffix)),
                 Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
                 Err(_) => {}
             }

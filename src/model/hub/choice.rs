@@ -4,14 +4,17 @@ use super::error::HubError;
 use crate::{
     config::{Device, Variant},
     model::{
+        build::{OPEN_CLIP_CONFIG, WeightSource},
         external_data,
         files::{Graphs, PREPROCESSOR, PROCESSOR, REQUIRED, WeightFile},
+        origin::{self, Choice},
     },
 };
 
 /// Small files that say whether the model is supported.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "config.json",
+    OPEN_CLIP_CONFIG,
     PREPROCESSOR,
     PROCESSOR,
     "special_tokens_map.json",
@@ -29,8 +32,20 @@ const MOST_NAMES: usize = 8;
 pub(super) fn most_bytes(file: &str) -> Option<u64> {
     match file {
         "tokenizer.json" => Some(MOST_OF_TOKENIZER),
+        _ if file.ends_with(".index.json") => Some(MOST_OF_SETTINGS),
         _ if SETTINGS.contains(&file) => Some(MOST_OF_SETTINGS),
         _ => None,
+    }
+}
+
+/// The weights from which graphs are built, for a repository without graphs. A graph that is built computes in full precision.
+pub(super) fn built(files: &[String], variant: Variant, device: Device) -> Option<WeightSource> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    let prepares_pictures = has(PREPROCESSOR) || has(PROCESSOR);
+    let is_allowed = variant.choices(device).contains(&"fp32");
+    match origin::choose(has, prepares_pictures, "").filter(|_| is_allowed)? {
+        Choice::Weights(source) => Some(source),
+        Choice::Files(_) => None,
     }
 }
 
@@ -80,7 +95,13 @@ fn other_graphs(files: &[String]) -> Vec<String> {
 /// The repository lacks files that every model needs.
 pub(super) fn settings(id: &str, files: &[String]) -> Result<Vec<&'static str>, HubError> {
     let has = |name: &str| files.iter().any(|file| file == name);
-    let there = |name: &str| has(name) || name == PREPROCESSOR && has(PROCESSOR);
+    // A file of OpenCLIP says what these two say.
+    let is_open_clip = has(OPEN_CLIP_CONFIG);
+    let there = |name: &str| match name {
+        "config.json" => is_open_clip || has(name),
+        PREPROCESSOR => is_open_clip || has(name) || has(PROCESSOR),
+        name => has(name),
+    };
     let missing: Vec<_> = REQUIRED.into_iter().filter(|name| !there(name)).collect();
     if !missing.is_empty() {
         return Err(HubError::Lacks { id: id.to_owned(), missing: missing.join(", ") });
@@ -158,11 +179,36 @@ mod tests {
     fn a_repository_without_graphs_or_without_a_tokenizer_is_an_error() {
         let error =
             graphs("o/n", &listing(&["config.json"]), Variant::Auto, Device::Cpu).unwrap_err().to_string();
-        assert!(error.starts_with("o/n on the hub has no ONNX files. Name the repository"), "{error}");
+        assert!(error.starts_with("o/n on the hub has no ONNX files, and no weights"), "{error}");
         let error = settings("o/n", &listing(&["config.json"])).unwrap_err().to_string();
         assert!(error.contains("lacks preprocessor_config.json, tokenizer.json"), "{error}");
         let newer = listing(&["config.json", "processor_config.json", "tokenizer.json"]);
         assert_eq!(settings("o/n", &newer).unwrap(), ["config.json", "processor_config.json"]);
+    }
+
+    #[test]
+    fn graphs_are_built_in_full_precision_where_there_are_none() {
+        let weights =
+            listing(&["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"]);
+        let found = |files: &[String], variant, device| built(files, variant, device).map(|it| it.weights);
+        let (half, full) = (Variant::Named("fp16"), Variant::Named("fp32"));
+        assert_eq!(found(&weights, Variant::Auto, Device::Cpu), Some("model.safetensors"));
+        assert_eq!(found(&weights, Variant::Auto, Device::Cuda(0)), Some("model.safetensors"));
+        assert_eq!(found(&weights, full, Device::Cpu), Some("model.safetensors"));
+        assert_eq!(found(&weights, half, Device::Cpu), None);
+        let pickle = listing(&["config.json", "pytorch_model.bin"]);
+        assert_eq!(found(&pickle, full, Device::Cpu), None);
+    }
+
+    #[test]
+    fn a_repository_of_open_clip_has_its_own_settings() {
+        let files = listing(&["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"]);
+        assert_eq!(settings("o/n", &files).unwrap(), ["open_clip_config.json"]);
+        let source = built(&files, Variant::Auto, Device::Cpu).unwrap();
+        assert_eq!(
+            (source.config(), source.weights),
+            ("open_clip_config.json", "open_clip_model.safetensors")
+        );
     }
 
     #[test]

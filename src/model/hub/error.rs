@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     config::{Device, HubModel},
+    model::origin::NEVER_READ,
     shortage::Shortage,
 };
 
@@ -118,8 +119,8 @@ pub enum HubError {
     },
     /// The repository has no graphs of this variant.
     #[error(
-        "{id} on the hub has no ONNX files{}. Name the repository that has them: `model: {{ id: {id}, onnx: \
-         organisation/name }}`; many are named Xenova/... or onnx-community/...",
+        "{id} on the hub has no ONNX files{}, and no weights in `model.safetensors` that they can be built from. Name a repository that \
+         has them: `model: {{ id: {id}, onnx: organisation/name }}`; many are named Xenova/... or onnx-community/...",
         no_graphs(.variant, .there, .others, .searched)
     )]
     NoGraphs {
@@ -133,6 +134,14 @@ pub enum HubError {
         others: Box<[String]>,
         /// Other repositories that were searched.
         searched: Box<[String]>,
+    },
+    /// The only weights are in a file that may hold code.
+    #[error("{file} of {id} on the hub cannot be used: {NEVER_READ}")]
+    Pickle {
+        /// The repository.
+        id: String,
+        /// The file.
+        file: &'static str,
     },
     /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
     #[error("{id} on the hub cannot be used: {reason}")]

@@ -18,7 +18,11 @@ mod listing;
 mod retry;
 mod weights;
 
-use std::{fs::File, io::BufReader, path::PathBuf};
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::PathBuf,
+};
 
 pub use error::HubError;
 pub use event::Event;
@@ -27,13 +31,19 @@ pub use inventory::Held;
 pub use super::digest::Verdict;
 
 use self::{
-    cache::Repository, client::Client, download::Fetched, environment::Environment, listing::Listing,
+    cache::Repository,
+    client::{Client, FilePath},
+    download::Fetched,
+    environment::Environment,
+    listing::Listing,
     retry::retrying,
 };
 use super::{
+    build::{self, Recipe, WeightSource},
     context::Options,
+    error::ModelError,
     external_data,
-    family::Logits,
+    family::{self, Logits},
     files::{Graphs, ModelFiles},
     preprocess::Backend,
 };
@@ -43,6 +53,7 @@ use crate::{
 };
 
 const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "config.json";
 
 /// A model that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,12 +139,14 @@ impl Hub {
         Ok(Self { environment, cache })
     }
 
-    /// A model in the cache. If several variants are allowed, the best one for `device`.
+    /// A model in the cache. If several variants are allowed, the best one for `device`. ONNX files come before weights, from
+    /// which graphs are built.
     ///
     /// # Errors
     /// The model is not in the cache, or a file of it is missing.
     pub fn find(&self, model: &HubModel, device: Device) -> Result<Found, HubError> {
         let mut lacks = String::new();
+        let mut built = None;
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
             match repository.complete(revision(model), model.variant, device) {
@@ -142,11 +155,18 @@ impl Hub {
                     let known = || [&model.id, &id].into_iter().find_map(|id| known_models::logits(id));
                     let folder = repository.snapshot(&commit);
                     let files = ModelFiles::Cached { folder, pull: model.pull_command(Device::Auto) };
-                    return Ok(Found { files, suffix, logits: logits.or_else(known) });
+                    let found = Found { files, suffix, logits: logits.or_else(known) };
+                    if !found.files.is_built(&found.suffix) {
+                        return Ok(found);
+                    }
+                    built = built.or(Some(found));
                 }
                 Err(missing) if lacks.is_empty() => lacks = missing,
                 Err(_) => {}
             }
+        }
+        if let Some(found) = built {
+            return Ok(found);
         }
         // A file that cannot be opened for now is not a missing one.
         if let Some(shortage) = Shortage::now() {
@@ -175,54 +195,94 @@ impl Hub {
         // The name becomes a part of addresses, even if the files are in another repository.
         Repository::new(&self.cache, &model.id)?;
         let client = Client::new(&self.environment);
-        let (repository, listing, variant, graphs) = self.locate(&client, model, device, report)?;
+        let (repository, listing, plan) = self.locate(&client, model, device, report)?;
         if model.variant == Variant::Auto {
-            report(Event::Chosen { variant, device });
+            report(Event::Chosen { variant: plan.variant(), device });
         }
         let commit = &listing.commit;
-        for file in choice::settings(&repository.id, &listing.files)? {
+        let settings = match choice::settings(&repository.id, &listing.files) {
+            Ok(settings) => settings,
+            Err(error) => {
+                // Files of another type of model are other files.
+                refuse_type(&client, &repository.id, &listing, report)?;
+                return Err(error);
+            }
+        };
+        for file in settings {
             download::fetch(&client, &repository, &listing, file, report)?;
         }
         // Before anything large.
-        ModelFiles::Folder(repository.snapshot(commit)).settings(Backend::default()).map_err(|error| {
-            HubError::Unsupported { id: repository.id.clone(), reason: error.to_string() }
-        })?;
-        let graphs = self.graph_files(&client, model, &repository, &listing, graphs, report)?;
-        download::fetch(&client, &repository, &listing, TOKENIZER, report)?;
-        for graph in graphs {
-            fetch_graph(&client, &repository, &listing, &graph, report)?;
+        check_settings(&ModelFiles::Folder(repository.snapshot(commit)), &plan)
+            .map_err(|reason| HubError::Unsupported { id: repository.id.clone(), reason })?;
+        match plan {
+            Plan::Files(_, graphs) => {
+                let graphs = self.graph_files(&client, model, &repository, &listing, graphs, report)?;
+                download::fetch(&client, &repository, &listing, TOKENIZER, report)?;
+                for graph in graphs {
+                    fetch_graph(&client, &repository, &listing, &graph, report)?;
+                }
+            }
+            Plan::Weights(source) => {
+                download::fetch(&client, &repository, &listing, TOKENIZER, report)?;
+                fetch_weights(&client, &repository, &listing, source, report)?;
+            }
         }
         // Last, so that an interrupted pull leaves the revision at the commit that is complete.
         repository.remember(revision(model), commit)?;
         self.find(model, device)
     }
 
-    /// The first repository that has graphs of the variant, its files, and the graphs.
+    /// The first repository that has graphs of the variant, else the first that has weights; and what is fetched of it.
     fn locate(
         &self,
         client: &Client,
         model: &HubModel,
         device: Device,
         report: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(Repository, Listing, &'static str, Graphs), HubError> {
+    ) -> Result<(Repository, Listing, Plan), HubError> {
         let mut errors = Vec::new();
+        let mut without = Vec::new();
         let candidates = candidates(model);
         for id in &candidates {
             let repository = Repository::new(&self.cache, id)?;
-            let listing = retrying(report, |_| client.listing(id, revision(model)));
-            let found = listing.and_then(|listing| {
-                let (variant, graphs) = choice::graphs(id, &listing.files, model.variant, device)?;
-                Ok((repository, listing, variant, graphs))
-            });
-            match found {
+            match retrying(report, |_| client.listing(id, revision(model))) {
                 Err(error) if error.is_absence() => errors.push(error),
-                found => return found,
+                Err(error) => return Err(error),
+                Ok(listing) => match choice::graphs(id, &listing.files, model.variant, device) {
+                    Ok((variant, graphs)) => {
+                        return Ok((repository, listing, Plan::Files(variant, graphs)));
+                    }
+                    Err(error) => {
+                        errors.push(error);
+                        without.push((repository, listing));
+                    }
+                },
             }
         }
-        // A repository with other variants is nearer to what was asked for than one without graphs.
-        let nearest =
+        let weights =
+            |(_, listing): &(Repository, Listing)| choice::built(&listing.files, model.variant, device);
+        if let Some(at) = without.iter().position(|it| weights(it).is_some())
+            && let Some(source) = weights(&without[at])
+        {
+            let (repository, listing) = without.swap_remove(at);
+            return Ok((repository, listing, Plan::Weights(source)));
+        }
+        for (repository, listing) in &without {
+            refuse_type(client, &repository.id, listing, report)?;
+        }
+        // A variant that is missing is the nearer reason.
+        let others =
             |error: &HubError| matches!(error, HubError::NoGraphs { there, .. } if !there.is_empty());
-        let at = errors.iter().position(nearest).unwrap_or(0);
+        if !errors.iter().any(others)
+            && let Some((id, file)) = without.iter().find_map(|(repository, listing)| {
+                let has = |name: &str| listing.files.iter().any(|file| file == name);
+                Some((repository.id.clone(), build::pickle_among(has)?))
+            })
+        {
+            return Err(HubError::Pickle { id, file });
+        }
+        // A repository with other variants is nearer to what was asked for than one without graphs.
+        let at = errors.iter().position(others).unwrap_or(0);
         let mut error = errors.swap_remove(at);
         if let HubError::NoGraphs { searched, .. } = &mut error {
             *searched =
@@ -278,6 +338,83 @@ impl Hub {
         }
         Ok(sources.iter().any(|id| known_models::logits(id).is_some()))
     }
+}
+
+/// What is fetched for the graphs of a model.
+enum Plan {
+    /// ONNX files of a variant, which has this name.
+    Files(&'static str, Graphs),
+    /// Weights, from which the graphs are built.
+    Weights(WeightSource),
+}
+
+impl Plan {
+    /// The hub's name of the variant.
+    fn variant(&self) -> &'static str {
+        match self {
+            Self::Files(variant, _) => variant,
+            Self::Weights(_) => "fp32",
+        }
+    }
+}
+
+/// Checks what the small files of a model say. An error is the reason why the model is not supported.
+fn check_settings(files: &ModelFiles, plan: &Plan) -> Result<(), String> {
+    let text = |error: ModelError| error.to_string();
+    files.settings(Backend::default()).map_err(text)?;
+    if let Plan::Weights(source) = plan {
+        let config = files.json(source.config()).map_err(text)?;
+        Recipe::check(*source, config)
+            .map_err(|error| format!("{} cannot be used: {}", error.file, error.problem))?;
+    }
+    Ok(())
+}
+
+/// An error if a repository without graphs has a model of a type that is known and not supported.
+fn refuse_type(
+    client: &Client,
+    id: &str,
+    listing: &Listing,
+    report: &mut dyn FnMut(Event<'_>),
+) -> Result<(), HubError> {
+    let path = FilePath { id, revision: &listing.commit, file: CONFIG };
+    let Some(most) = choice::most_bytes(CONFIG).filter(|_| listing.files.iter().any(|file| file == CONFIG))
+    else {
+        return Ok(());
+    };
+    // The error is then that of the graphs.
+    let Ok(json) = retrying(report, |_| client.small(path, most)) else { return Ok(()) };
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+    let found = json["model_type"].as_str().unwrap_or_default();
+    let Some(nearest) = family::nearest(found) else { return Ok(()) };
+    let reason = format!("models of the type {found} are not supported. Use {nearest} instead");
+    Err(HubError::Unsupported { id: id.to_owned(), reason })
+}
+
+/// Fetches weights. What names them is fetched last: a snapshot that has it is complete.
+fn fetch_weights(
+    client: &Client,
+    repository: &Repository,
+    listing: &Listing,
+    source: WeightSource,
+    report: &mut dyn FnMut(Event<'_>),
+) -> Result<(), HubError> {
+    let fetched = Fetched::get(client, repository, listing, source.weights, report)?;
+    if source.is_sharded() {
+        let json = fs::read(&fetched.path).map_err(HubError::reading(&fetched.path))?;
+        let shards = build::shards(source.weights, &json).map_err(|error| HubError::Unsupported {
+            id: repository.id.clone(),
+            reason: format!("{} cannot be used: {}", error.file, error.problem),
+        })?;
+        let missing: Vec<_> = shards.keys().filter(|shard| !listing.files.contains(shard)).cloned().collect();
+        if !missing.is_empty() {
+            return Err(HubError::Lacks { id: repository.id.clone(), missing: missing.join(", ") });
+        }
+        for shard in shards.keys() {
+            download::fetch(client, repository, listing, shard, report)?;
+        }
+    }
+    fetched.link(repository)
 }
 
 /// Fetches a graph and its weights. The graph gets its name last: a snapshot that has it is complete.

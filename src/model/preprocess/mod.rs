@@ -1,8 +1,9 @@
 //! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
 //! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A
-//! setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
-//! the result is close to the reference's for the same frame as RGB (`planes`). A model of free resolution takes patches (`patches`).
+//! setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does; the
+//! result is close to the reference's for the same frame as RGB (`planes`). A model of free resolution takes patches
+//! (`patches`).
 
 mod layout;
 mod patches;
