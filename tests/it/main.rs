@@ -57,3 +57,4 @@ mod timeline;
 mod tune;
 mod units;
 mod verify;
+mod weights;

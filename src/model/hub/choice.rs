@@ -179,7 +179,7 @@ mod tests {
     fn a_repository_without_graphs_or_without_a_tokenizer_is_an_error() {
         let error =
             graphs("o/n", &listing(&["config.json"]), Variant::Auto, Device::Cpu).unwrap_err().to_string();
-        assert!(error.starts_with("o/n on the hub has no ONNX files, and no weights"), "{error}");
+        assert!(error.starts_with("o/n on the hub has no ONNX files; without them"), "{error}");
         let error = settings("o/n", &listing(&["config.json"])).unwrap_err().to_string();
         assert!(error.contains("lacks preprocessor_config.json, tokenizer.json"), "{error}");
         let newer = listing(&["config.json", "processor_config.json", "tokenizer.json"]);

@@ -119,7 +119,7 @@ pub enum HubError {
     },
     /// The repository has no graphs of this variant.
     #[error(
-        "{id} on the hub has no ONNX files{}, and no weights in `model.safetensors` that they can be built from. Name a repository that \
+        "{id} on the hub has no ONNX files{}; without them only `model.safetensors` is used, in full precision. Name the repository that \
          has them: `model: {{ id: {id}, onnx: organisation/name }}`; many are named Xenova/... or onnx-community/...",
         no_graphs(.variant, .there, .others, .searched)
     )]
@@ -164,9 +164,9 @@ pub enum HubError {
         /// The file, as the graph names it.
         location: String,
     },
-    /// The repository has graphs, and lacks other files that they need.
+    /// The repository has graphs or weights, and lacks other files that they need.
     #[error(
-        "{id} on the hub lacks {missing}, without which its ONNX files cannot be used: name another repository with `onnx:`"
+        "{id} on the hub lacks {missing}, without which it cannot be used: name another repository with `onnx:`"
     )]
     Lacks {
         /// The repository.
