@@ -98,6 +98,7 @@
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
+//! | `safetensors` | `model` |
 //! | `tokenizers` | `model` |
 //! | `tokio_rustls` | `source/kinds/stream/relay`, `web/connections` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
@@ -111,7 +112,9 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
-//! | `model/build/half_graph`, `model/build/int8_graph`, `model/build/onnx`, `model/build/quantise`, `model/build/source`, `model/hub/choice`, `model/layout` |
+//! | `model/build/blocks`, `model/build/config`, `model/build/families`, `model/build/graph`, `model/build/half_graph`, `model/build/int8_graph` |
+//! | `model/build/onnx`, `model/build/openclip`, `model/build/quantise`, `model/build/source`, `model/build/timm`, `model/build/towers` |
+//! | `model/hub/choice`, `model/layout` |
 //! | `model/tokenizer/clean`, `model/tokenizer/clip_bpe`, `model/tokenizer/declared`, `model/tokenizer/open_clip`, `model/tokenizer/sentencepiece`, `model/tokenizer/unigram`, `model/tokenizer/wordpiece` |
 //! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |

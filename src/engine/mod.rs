@@ -70,8 +70,8 @@ impl Engines {
         }
     }
 
-    /// Whether the engine computes attention with one operator of its own on this device. On others, a graph with such an operator would
-    /// be divided between the device and the processor.
+    /// Whether the engine computes attention with one operator of its own on this device. On others, a graph with such an
+    /// operator would be divided between the device and the processor.
     #[must_use]
     pub fn fuses_attention(&self, device: Device) -> bool {
         match self {

@@ -120,7 +120,8 @@ const OPEN_CLIP_SIGLIP: Family =
 static FAMILIES: [Family; 6] = [CLIP, CHINESE_CLIP, SIGLIP, SIGLIP2, METACLIP_2, ALTCLIP];
 static OPEN_CLIP_FAMILIES: [Family; 2] = [OPEN_CLIP, OPEN_CLIP_SIGLIP];
 
-/// The other types of the reference's pipeline, and the model to use instead: one that was trained for the same, of a similar size.
+/// The other types of the reference's pipeline, and the model to use instead: one that was trained for the same, of a similar
+/// size.
 const REFUSED: [(&str, &str); 6] = [
     ("align", "google/siglip2-base-patch16-256"),
     ("blip", "google/siglip2-base-patch16-384"),

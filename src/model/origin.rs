@@ -12,7 +12,7 @@ use super::{
     build::{self, BuildError, BuiltGraph, Format, Magnitude, Precision, Recipe},
     error::ModelError,
     family::Logits,
-    files::ModelFiles,
+    files::{ModelConfig, ModelFiles},
     layout::{self, Choice, Graphs},
 };
 use crate::{
@@ -204,7 +204,7 @@ impl ModelFiles {
     /// that the engine has its own copy of the graphs. Unlike [`Origin::find`], it does not read weights.
     ///
     /// # Errors
-    /// One error lists every missing file.
+    /// One error lists every missing file. The model is of a type that is not supported.
     pub(super) fn choice(&self, suffix: &str, elsewhere: bool) -> Result<Choice, ModelError> {
         let graphs = || Graphs::find(self, suffix, elsewhere).map(Choice::Files);
         let Some(folder) = self.folder().filter(|_| !elsewhere) else { return graphs() };
@@ -217,10 +217,12 @@ impl ModelFiles {
                 let parts =
                     build::files_of(folder, source.weights).map_err(|error| self.not_built(&error))?;
                 missing.extend(parts.into_iter().filter(|name| !self.contains(name)));
-                if missing.is_empty() {
-                    return Ok(Choice::Weights(source));
+                if !missing.is_empty() {
+                    return Err(ModelError::Incomplete { place: self.place(), missing });
                 }
-                Err(ModelError::Incomplete { place: self.place(), missing })
+                // The hub's cache may have models of every kind.
+                ModelConfig::read(self, source.format)?;
+                Ok(Choice::Weights(source))
             }
             None => {
                 self.check_for_code()?;

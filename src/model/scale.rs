@@ -29,8 +29,8 @@ const PROBES: [&str; 6] = [
     "a tree",
 ];
 
-/// From `stakeout.json` if it exists, else from the weights that the graphs were built from, else from one run of the combined graph,
-/// else from the caller's options. `vision` is the graph that is already loaded.
+/// From `stakeout.json` if it exists, else from the weights that the graphs were built from, else from one run of the combined
+/// graph, else from the caller's options. `vision` is the graph that is already loaded.
 pub(super) fn find(context: &ModelContext, vision: &mut Graph) -> Result<Logits, ModelError> {
     if let Some(logits) = written(&context.files)? {
         return Ok(logits);

@@ -59,3 +59,4 @@ mod tokenizers;
 mod tune;
 mod units;
 mod verify;
+mod weights;

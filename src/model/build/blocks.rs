@@ -473,8 +473,8 @@ impl Pooling {
         let keys = builder.linear(rows, &self.key)?;
         let values = builder.linear(rows, &self.value)?;
         let seeing = Seeing {
-            // One query for all pictures: ONNX Runtime computes it once, when it loads the graph. The single operator would need it
-            // once for each picture.
+            // One query for all pictures: ONNX Runtime computes it once, when it loads the graph. The single operator would
+            // need it once for each picture.
             queries: (&query, &Length::Fixed(1)),
             keys: &keys,
             values: &values,

@@ -1,5 +1,5 @@
-//! Reads the sizes of a model from `config.json`. The reference's classes have defaults, and files on the hub leave out what equals
-//! them; the classes differ in their defaults, so each caller gives its own.
+//! Reads the sizes of a model from `config.json`. The reference's classes have defaults, and files on the hub leave out what
+//! equals them; the classes differ in their defaults, so each caller gives its own.
 
 use serde_json::{Map, Value};
 

@@ -1,12 +1,13 @@
 //! Builds a graph step by step: each function adds a few operations and returns their result.
 //!
-//! Tokens are rows of one matrix, those of the first picture or text first, since ONNX Runtime multiplies matrices by weights in the
-//! layout of the file (`Gemm` with `transB`). They become a tensor of three or four dimensions only where tokens of one picture
-//! are combined.
+//! Tokens are rows of one matrix, those of the first picture or text first, since ONNX Runtime multiplies matrices by weights
+//! in the layout of the file (`Gemm` with `transB`). They become a tensor of three or four dimensions only where tokens of one
+//! picture are combined.
 //!
-//! Every number is computed with 32 bits, whatever the weights have: a processor has no faster way. ONNX Runtime converts weights of
-//! 16 bits once, when it loads the graph, and does not keep the others. So the memory is that of weights with 32 bits: about twice
-//! the size of the file. Only a table of embeddings stays as it is, and the rows that are looked up are converted.
+//! Every number is computed with 32 bits, whatever the weights have: a processor has no faster way. ONNX Runtime converts
+//! weights of 16 bits once, when it loads the graph, and does not keep the others. So the memory is that of weights with 32
+//! bits: about twice the size of the file. Only a table of embeddings stays as it is, and the rows that are looked up are
+//! converted.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -239,7 +240,7 @@ impl<'w> GraphBuilder<'w> {
             *first = part.of;
         }
         let tensor = self.weights.tensor(&rows.tensor, &whole, self.config)?;
-        let element = element(tensor);
+        let element = element(&tensor);
         let name = match &rows.part {
             None => rows.tensor.clone(),
             Some(Part { rows: range, .. }) => format!("{}[{}:{}]", rows.tensor, range.start, range.end),
@@ -253,7 +254,7 @@ impl<'w> GraphBuilder<'w> {
                     (row * part.rows.start as u64, row * part.rows.len() as u64)
                 }
             };
-            let (file, offset) = (self.weights.location(tensor).to_owned(), tensor.offset + skipped);
+            let (file, offset) = (self.weights.location(&tensor).to_owned(), tensor.offset + skipped);
             let data = Data::Outside { file, offset, length };
             self.graph.constants.push(Constant { name, element, shape: shape.to_vec(), data });
         }

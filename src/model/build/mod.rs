@@ -1,11 +1,12 @@
 //! Builds the graphs of a model from its configuration and its weights, for models without ONNX files.
 //!
-//! A graph is made in memory and has some kilobytes: its weights stay in the `.safetensors` files, to which it refers by offset and
-//! length. Nothing is copied or converted on disk. ONNX Runtime lays out most weights for the processor when it loads the graph, and then
-//! no longer needs those of the file, so the memory is that of the weights once (`graph` says what 16 bits change).
+//! A graph is made in memory and has some kilobytes: its weights stay in the `.safetensors` files, to which it refers by offset
+//! and length. Nothing is copied or converted on disk. ONNX Runtime lays out most weights for the processor when it loads the
+//! graph, and then no longer needs those of the file, so the memory is that of the weights once (`graph` says what 16 bits
+//! change).
 //!
-//! Both towers are built, and so checked against the weights, before a session is created. `pytorch_model.bin` is never read: opening such
-//! a file can run any code.
+//! Both towers are built, and so checked against the weights, before a session is created. `pytorch_model.bin` is never read:
+//! opening such a file can run any code.
 
 mod blocks;
 mod config;
@@ -91,8 +92,8 @@ pub(super) struct BuiltGraph {
 }
 
 impl Recipe {
-    /// Reads the headers of the weights in a folder, and checks them against `config`. `masks_padding`: the model's tokenizer says where
-    /// the padding is.
+    /// Reads the headers of the weights in a folder, and checks them against `config`. `masks_padding`: the model's tokenizer
+    /// says where the padding is.
     ///
     /// # Errors
     /// A file is missing or false, or the configuration contradicts the weights: which file, and which tensor or key.
@@ -108,6 +109,17 @@ impl Recipe {
             recipe.graph(tower, false)?;
         }
         Ok(recipe)
+    }
+
+    /// Checks a configuration before its weights are there.
+    ///
+    /// # Errors
+    /// No graph can be built from it, whatever the weights are: which key is the reason.
+    pub(super) fn check(source: WeightSource, config: Value) -> Result<(), BuildError> {
+        let recipe = Self { source, config, weights: Weights::of_anything(), masks_padding: false };
+        recipe.graph(Tower::Vision, false)?;
+        recipe.graph(Tower::Text, false)?;
+        Ok(())
     }
 
     /// The file with the weights, or their index.

@@ -1,7 +1,7 @@
 //! Models in the format of OpenCLIP: `open_clip_config.json`, and weights with names of its own.
 //!
-//! Pictures are encoded by OpenCLIP's own ViT or by a transformer of timm, texts by OpenCLIP's own transformer. Where a file asks for
-//! something else, the error names the key.
+//! Pictures are encoded by OpenCLIP's own ViT or by a transformer of timm, texts by OpenCLIP's own transformer. Where a file
+//! asks for something else, the error names the key.
 
 use serde_json::Value;
 

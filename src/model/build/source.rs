@@ -28,8 +28,8 @@ const PICKLES: [&str; 3] =
     ["pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin"];
 
 impl WeightSource {
-    /// The files among those that exist: `has` answers whether a file does, `prepares_pictures` whether one of them is that of the
-    /// reference's settings for pictures. A repository may have both formats; the reference reads its own.
+    /// The files among those that exist: `has` answers whether a file does, `prepares_pictures` whether one of them is that of
+    /// the reference's settings for pictures. A repository may have both formats; the reference reads its own.
     pub(in crate::model) fn among(has: impl Fn(&str) -> bool, prepares_pictures: bool) -> Option<Self> {
         let first = |names: &[&'static str]| names.iter().copied().find(|name| has(name));
         let transformers = first(&TRANSFORMERS).filter(|_| has("config.json"));

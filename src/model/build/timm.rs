@@ -1,5 +1,5 @@
-//! The vision towers of timm that models in OpenCLIP's format use. Their files only name a tower: its sizes, its activation and its
-//! pooling follow from the name.
+//! The vision towers of timm that models in OpenCLIP's format use. Their files only name a tower: its sizes, its activation and
+//! its pooling follow from the name.
 
 use super::{
     blocks::{Gelu, Keep, Layer, Pooling, Rotary, Sizes, Tokens, pre_norm},

@@ -40,6 +40,8 @@ pub(in crate::model) struct Weights {
     tensors: HashMap<String, StoredTensor>,
     /// The folder that contains all of the files under their `location`.
     folder: PathBuf,
+    /// Whether there is a tensor of every name and shape.
+    is_anything: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +155,8 @@ impl Weights {
         Ok(Self::of(folder, name, files, tensors))
     }
 
-    /// With the folder that the files are really in: the hub's cache has links, which some versions of ONNX Runtime do not follow.
+    /// With the folder that the files are really in: the hub's cache has links, which some versions of ONNX Runtime do not
+    /// follow.
     fn of(folder: &Path, name: &str, names: Vec<String>, tensors: HashMap<String, StoredTensor>) -> Self {
         let real: Vec<_> = names.iter().map_while(|name| folder.join(name).canonicalize().ok()).collect();
         let parent = real.first().and_then(|path| path.parent());
@@ -165,7 +168,7 @@ impl Weights {
             _ => (folder.to_owned(), names.clone()),
         };
         let files = names.into_iter().zip(locations).map(|(name, location)| WeightFile { name, location });
-        Self { name: name.to_owned(), files: files.collect(), tensors, folder }
+        Self { name: name.to_owned(), files: files.collect(), tensors, folder, is_anything: false }
     }
 
     /// The folder that contains every file under its [`Self::location`].
@@ -188,11 +191,22 @@ impl Weights {
         self.tensors.keys().any(|name| name.starts_with(prefix))
     }
 
-    /// The tensor of this name, of any shape.
+    /// Weights that have every tensor that a configuration asks for: with them, a configuration is checked alone.
+    pub(super) fn of_anything() -> Self {
+        let (name, files) =
+            (String::new(), vec![WeightFile { name: String::new(), location: String::new() }]);
+        Self { name, files, tensors: HashMap::new(), folder: PathBuf::new(), is_anything: true }
+    }
+
+    /// The number of dimensions of a tensor; `None` if that is not known.
     ///
     /// # Errors
     /// It is missing.
-    pub(super) fn stored(&self, name: &str) -> Result<&StoredTensor, BuildError> {
+    pub(super) fn dimensions(&self, name: &str) -> Result<Option<usize>, BuildError> {
+        if self.is_anything { Ok(None) } else { Ok(Some(self.stored(name)?.shape.len())) }
+    }
+
+    fn stored(&self, name: &str) -> Result<&StoredTensor, BuildError> {
         self.tensors.get(name).ok_or_else(|| self.wrong(None, format!("the tensor `{name}` is missing")))
     }
 
@@ -205,7 +219,11 @@ impl Weights {
         name: &str,
         shape: &[usize],
         config: &str,
-    ) -> Result<&StoredTensor, BuildError> {
+    ) -> Result<StoredTensor, BuildError> {
+        if self.is_anything {
+            let shape = shape.to_vec();
+            return Ok(StoredTensor { file: 0, dtype: Dtype::F32, shape, offset: 0, length: 0 });
+        }
         let tensor = self.stored(name)?;
         if tensor.shape != shape {
             let found = &tensor.shape;
@@ -220,7 +238,7 @@ impl Weights {
             );
             return Err(self.wrong(Some(tensor), problem));
         }
-        Ok(tensor)
+        Ok(tensor.clone())
     }
 
     /// An error about a tensor; `None` if it is missing.
@@ -285,7 +303,7 @@ impl Weights {
         let file = || "model.safetensors".to_owned();
         let tensors = tensors.iter().map(stored).collect();
         let files = vec![WeightFile { name: file(), location: file() }];
-        Self { name: file(), files, tensors, folder: "/m".into() }
+        Self { name: file(), files, tensors, folder: "/m".into(), is_anything: false }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         error::ModelError,
         family::Logits,
         files::ModelFiles,
-        layout::{self, Vocabulary},
+        layout::{self, Choice, Vocabulary},
         tokenizer::open_clip::tokenizer_repository,
     },
 };
@@ -55,6 +55,8 @@ pub(super) struct Complete {
     pub suffix: String,
     /// The folder with its tokenizer, if that is in another repository.
     pub tokenizer: Option<PathBuf>,
+    /// Whether its graphs are built from weights.
+    pub is_built: bool,
 }
 
 impl Repository {
@@ -103,7 +105,10 @@ impl Repository {
         let mut first = String::new();
         for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
             match files.choice(&suffix, false) {
-                Ok(_) => return Ok(Complete { commit, suffix, tokenizer }),
+                Ok(choice) => {
+                    let is_built = matches!(choice, Choice::Weights(_));
+                    return Ok(Complete { commit, suffix, tokenizer, is_built });
+                }
                 Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
                 Err(_) => {}
             }

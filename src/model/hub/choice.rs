@@ -22,6 +22,7 @@ const MOST_NAMES: usize = 8;
 pub(super) fn most_bytes(file: &str) -> Option<u64> {
     match file {
         _ if layout::vocabulary_files().any(|known| known == file) => Some(MOST_OF_VOCABULARY),
+        _ if file.ends_with(".index.json") => Some(MOST_OF_SETTINGS),
         _ if layout::settings_files().any(|known| known == file) => Some(MOST_OF_SETTINGS),
         _ => None,
     }
@@ -53,7 +54,7 @@ pub(super) fn nothing(id: &str, files: &[String], variant: Variant) -> HubError 
     let there: Vec<_> = Variant::NAMES.into_iter().filter(|name| has_graphs(files, name)).collect();
     let made = layout::weights(lists(files)).is_some();
     if let (Some(file), [], false) = (pickle_among(lists(files)), &there[..], made) {
-        return HubError::UnsafeWeights { id: id.to_owned(), file: file.to_owned() };
+        return HubError::Pickle { id: id.to_owned(), file };
     }
     // Another variant helps only if there is one.
     let named = if there.is_empty() && !made { None } else { variant.name() };
@@ -201,8 +202,11 @@ mod tests {
             "{error}"
         );
         let error = only(&["config.json", "pytorch_model.bin"]);
-        assert!(error.contains("only in pytorch_model.bin, which can execute code"), "{error}");
-        assert!(error.contains("safetensors/convert") && error.contains("revision: refs/pr/N"), "{error}");
+        assert!(
+            error.starts_with("pytorch_model.bin of o/n on the hub cannot be used: it is never read"),
+            "{error}"
+        );
+        assert!(error.contains("safetensors/convert") && error.contains("revision: refs/pr/N }`"), "{error}");
         let files = listing(&["config.json", "model.safetensors"]);
         assert!(matches!(chosen(&files, Variant::Auto, Device::Cpu), Some(("fp32", Choice::Weights(_)))));
         let error = settings("o/n", &files, Format::Transformers).unwrap_err().to_string();
@@ -232,6 +236,7 @@ mod tests {
         for name in ["tokenizer.json", "merges.txt", "spiece.model"] {
             assert_eq!(most_bytes(name), Some(MOST_OF_VOCABULARY), "{name}");
         }
+        assert_eq!(most_bytes("model.safetensors.index.json"), Some(MOST_OF_SETTINGS));
         assert_eq!((most_bytes("model.safetensors"), most_bytes("onnx/model.onnx")), (None, None));
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     config::{Device, HubModel},
+    model::origin::NEVER_READ,
     shortage::Shortage,
 };
 
@@ -136,17 +137,16 @@ pub enum HubError {
         /// Other repositories that were searched.
         searched: Box<[String]>,
     },
-    /// The weights are only in files that are never read.
+    /// The only weights are in a file that may hold code.
     #[error(
-        "{id} on the hub has its weights only in {file}, which can execute code when it is read, so this program never reads \
-         it. The hub converts them: https://huggingface.co/spaces/safetensors/convert proposes a `model.safetensors` for the \
-         repository, which `model: {{ id: {id}, revision: refs/pr/N }}` uses, with the number of the proposal"
+        "{file} of {id} on the hub cannot be used: {NEVER_READ}. A conversion that waits to be merged is used by its number: \
+         `model: {{ id: {id}, revision: refs/pr/N }}`"
     )]
-    UnsafeWeights {
+    Pickle {
         /// The repository.
         id: String,
         /// The file.
-        file: String,
+        file: &'static str,
     },
     /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
     #[error("{id} on the hub cannot be used: {reason}")]
@@ -169,9 +169,9 @@ pub enum HubError {
         /// The file, as the graph names it.
         location: String,
     },
-    /// The repository has graphs, and lacks other files that they need.
+    /// The repository has graphs or weights, and lacks other files that they need.
     #[error(
-        "{id} on the hub lacks {missing}, without which its ONNX files cannot be used: name another repository with `onnx:`"
+        "{id} on the hub lacks {missing}, without which it cannot be used: name another repository with `onnx:`"
     )]
     Lacks {
         /// The repository.
@@ -258,7 +258,7 @@ impl HubError {
     pub(super) fn is_absence(&self) -> bool {
         matches!(
             self,
-            Self::NoGraphs { .. } | Self::UnsafeWeights { .. } | Self::Unknown { .. } | Self::Refused { .. }
+            Self::NoGraphs { .. } | Self::Pickle { .. } | Self::Unknown { .. } | Self::Refused { .. }
         )
     }
 

@@ -35,10 +35,11 @@ use self::{
     retry::retrying,
 };
 use super::{
-    build::{Format, WeightSource, shards},
+    build::{Format, Recipe, WeightSource, shards},
     context::Options,
+    error::ModelError,
     external_data,
-    family::Logits,
+    family::{self, Logits},
     files::ModelFiles,
     layout::{self, Choice, Graphs},
     preprocess::Backend,
@@ -136,26 +137,35 @@ impl Hub {
         Ok(Self { environment, cache })
     }
 
-    /// A model in the cache. If several variants are allowed, the best one for `device`.
+    /// A model in the cache. If several variants are allowed, the best one for `device`. ONNX files come before weights, from
+    /// which graphs are built.
     ///
     /// # Errors
     /// The model is not in the cache, or a file of it is missing.
     pub fn find(&self, model: &HubModel, device: Device) -> Result<Found, HubError> {
         let mut lacks = String::new();
+        let mut built = None;
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
             match repository.complete(revision(model), model.variant, device) {
-                Ok(Complete { commit, suffix, tokenizer }) => {
+                Ok(Complete { commit, suffix, tokenizer, is_built }) => {
                     let logits = repository.logits(&commit, &scale_sources(model, &repository));
                     let known = || [&model.id, &id].into_iter().find_map(|id| known_models::logits(id));
                     let folder = repository.snapshot(&commit);
                     let pull = model.pull_command(Device::Auto);
                     let files = ModelFiles::Cached { folder, tokenizer, pull };
-                    return Ok(Found { files, suffix, logits: logits.or_else(known) });
+                    let found = Found { files, suffix, logits: logits.or_else(known) };
+                    if !is_built {
+                        return Ok(found);
+                    }
+                    built = built.or(Some(found));
                 }
                 Err(missing) if lacks.is_empty() => lacks = missing,
                 Err(_) => {}
             }
+        }
+        if let Some(found) = built {
+            return Ok(found);
         }
         // A file that cannot be opened for now is not a missing one.
         if let Some(shortage) = Shortage::now() {
@@ -194,15 +204,21 @@ impl Hub {
             report(Event::FromWeights { id: &repository.id, variant });
         }
         let commit = &listing.commit;
-        for file in choice::settings(&repository.id, &listing.files, format)? {
+        let settings = match choice::settings(&repository.id, &listing.files, format) {
+            Ok(settings) => settings,
+            Err(error) => {
+                // A model of another type has other files.
+                refuse_type(&client, &repository.id, &listing, report)?;
+                return Err(error);
+            }
+        };
+        for file in settings {
             download::fetch(&client, &repository, &listing, file, report)?;
         }
         // Before anything large.
         let files = ModelFiles::Folder(repository.snapshot(commit));
-        files.settings(format, Backend::default()).map_err(|error| HubError::Unsupported {
-            id: repository.id.clone(),
-            reason: error.to_string(),
-        })?;
+        check_settings(&files, format, &chosen)
+            .map_err(|reason| HubError::Unsupported { id: repository.id.clone(), reason })?;
         let graphs = match &chosen {
             Choice::Files(graphs) => {
                 self.graph_files(&client, model, &repository, &listing, graphs, report)?
@@ -259,6 +275,9 @@ impl Hub {
             && let Ok((repository, listing)) = outcomes.swap_remove(at)
         {
             return Ok(Located { repository, listing, variant, files });
+        }
+        for (repository, listing) in outcomes.iter().flatten() {
+            refuse_type(client, &repository.id, listing, report)?;
         }
         let nothing = |outcome: Result<(Repository, Listing), HubError>| match outcome {
             Ok((repository, listing)) => choice::nothing(&repository.id, &listing.files, model.variant),
@@ -363,6 +382,39 @@ impl Hub {
     }
 }
 
+/// Checks what the small files of a model say. An error is the reason why the model is not supported.
+fn check_settings(files: &ModelFiles, format: Format, chosen: &Choice) -> Result<(), String> {
+    let text = |error: ModelError| error.to_string();
+    files.settings(format, Backend::default()).map_err(text)?;
+    if let Choice::Weights(source) = chosen {
+        let config = files.json(source.config()).map_err(text)?;
+        Recipe::check(*source, config)
+            .map_err(|error| format!("{} cannot be used: {}", error.file, error.problem))?;
+    }
+    Ok(())
+}
+
+/// An error if a repository that has nothing to load is that of a model of a type that is known and not supported.
+fn refuse_type(
+    client: &Client,
+    id: &str,
+    listing: &Listing,
+    report: &mut dyn FnMut(Event<'_>),
+) -> Result<(), HubError> {
+    let file = layout::CONFIG;
+    let Some(most) = choice::most_bytes(file).filter(|_| choice::lists(&listing.files)(file)) else {
+        return Ok(());
+    };
+    let path = FilePath { id, revision: &listing.commit, file };
+    // The error is then that of the graphs.
+    let Ok(json) = retrying(report, |_| client.small(path, most)) else { return Ok(()) };
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+    let found = json["model_type"].as_str().unwrap_or_default();
+    let Some(nearest) = family::nearest(found) else { return Ok(()) };
+    let reason = format!("models of the type {found} are not supported. Use {nearest} instead");
+    Err(HubError::Unsupported { id: id.to_owned(), reason })
+}
+
 /// What a pull fetches.
 struct Located {
     repository: Repository,
@@ -377,7 +429,7 @@ fn nearest(mut errors: Vec<HubError>, candidates: &[String]) -> HubError {
         // A repository with other variants is nearer to what was asked for than one without graphs.
         HubError::NoGraphs { there, .. } if !there.is_empty() => 0,
         HubError::NoGraphs { made: true, .. } => 1,
-        HubError::UnsafeWeights { .. } => 2,
+        HubError::Pickle { .. } => 2,
         _ => 3,
     };
     let any_made = errors.iter().any(|error| matches!(error, HubError::NoGraphs { made: true, .. }));
@@ -403,7 +455,8 @@ fn fetch_weights(
         let path = FilePath { id, revision: &listing.commit, file };
         let index = retrying(report, |_| client.small(path, LONGEST_INDEX))?;
         let named = shards(file, &index)
-            .map_err(|error| HubError::Unsupported { id: id.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| format!("{} cannot be used: {}", error.file, error.problem))
+            .map_err(|reason| HubError::Unsupported { id: id.to_owned(), reason })?;
         for shard in choice::shards(id, &listing.files, named.into_keys().collect())? {
             download::fetch(client, repository, listing, &shard, report)?;
         }

@@ -10,8 +10,8 @@ pub enum Layout {
         /// In pixels.
         height: u32,
     },
-    /// Patches, row by row and filled up with zeros, then the number of their rows and of their columns. A patch has its pixels row by
-    /// row, each with red, green and blue.
+    /// Patches, row by row and filled up with zeros, then the number of their rows and of their columns. A patch has its pixels
+    /// row by row, each with red, green and blue.
     Patches {
         /// The edge of a patch in pixels.
         side: u32,

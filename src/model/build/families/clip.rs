@@ -52,7 +52,8 @@ pub(super) fn text_sizes(given: &Given<'_>, section: &Section<'_>) -> Result<Tex
 
 pub(super) fn text(builder: &mut GraphBuilder<'_>, given: &Given<'_>) -> Result<(), BuildError> {
     let section = text_section(given)?;
-    // Old files have a wrong id here. The reference then takes the token with the largest id, which is the end in CLIP's vocabulary.
+    // Old files have a wrong id here. The reference then takes the token with the largest id, which is the end in CLIP's
+    // vocabulary.
     let pool = match section.id("eos_token_id", 49_407)? {
         2 => TextPool::Largest,
         id => TextPool::Id(id),

@@ -1,5 +1,5 @@
-//! SigLIP 2 of free resolution (NaFlex): a picture comes as patches, with the number of its rows and columns. Each picture has its own
-//! positions: those of a square are resized, as the reference does it with antialiasing.
+//! SigLIP 2 of free resolution (NaFlex): a picture comes as patches, with the number of its rows and columns. Each picture has
+//! its own positions: those of a square are resized, as the reference does it with antialiasing.
 //!
 //! The weights of a fixed resolution may be saved under this type, too; their filters have four dimensions.
 
@@ -20,8 +20,7 @@ const PATCHES: &str = "vision_model.embeddings.patch_embedding";
 pub(super) use siglip::text;
 
 pub(super) fn vision(builder: &mut GraphBuilder<'_>, given: &Given<'_>) -> Result<(), BuildError> {
-    let filters = builder.weights().stored(&format!("{PATCHES}.weight"))?;
-    if filters.shape.len() == 4 {
+    if builder.weights().dimensions(&format!("{PATCHES}.weight"))? == Some(4) {
         return siglip::vision(builder, given);
     }
     let section = siglip::vision_section(given)?;
