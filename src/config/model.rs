@@ -47,7 +47,8 @@ pub enum Variant {
 
 impl Variant {
     /// The hub's names, in the order of preference of `auto` on a processor.
-    pub const NAMES: [&str; 9] = ["fp32", "fp16", "bf16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
+    pub const NAMES: [&str; 9] =
+        ["fp32", "fp16", "bf16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
     /// The words in the configuration.
     const WORDS: [(&str, Self); 10] = {

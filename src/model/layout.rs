@@ -121,7 +121,7 @@ pub(super) enum Choice {
 
 /// The format of the settings beside ONNX files: `has` answers whether a file exists.
 pub(super) fn format_of_graphs(has: impl Fn(&str) -> bool) -> Format {
-    // Who exports models in OpenCLIP's format for other programs writes a `config.json` for these.
+    // Exports of models in OpenCLIP's format for other programs have a `config.json` for these.
     if !has(CONFIG) && has(OPEN_CLIP_CONFIG) { Format::OpenClip } else { Format::Transformers }
 }
 

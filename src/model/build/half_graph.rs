@@ -80,7 +80,7 @@ fn shortened(bytes: &[u8], element: Element) -> Vec<u8> {
 
 /// How a float is in the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+struct FloatNames {
     /// Its name with 32 bits, if it has one.
     full: Option<String>,
     /// Its name with 16 bits, if it has one.
@@ -91,16 +91,16 @@ struct Rewriter {
     element: Element,
     nodes: Vec<Node>,
     /// Every float, by its name in the old graph.
-    floats: BTreeMap<String, Known>,
+    floats: BTreeMap<String, FloatNames>,
 }
 
 impl Rewriter {
     fn is_full(&mut self, name: &str) {
-        self.floats.insert(name.to_owned(), Known { full: Some(name.to_owned()), short: None });
+        self.floats.insert(name.to_owned(), FloatNames { full: Some(name.to_owned()), short: None });
     }
 
     fn is_short(&mut self, name: &str) {
-        self.floats.insert(name.to_owned(), Known { full: None, short: Some(name.to_owned()) });
+        self.floats.insert(name.to_owned(), FloatNames { full: None, short: Some(name.to_owned()) });
     }
 
     /// The name of a value with 16 bits, or with 32 bits if `full`. Values that are no floats keep their name.

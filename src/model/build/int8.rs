@@ -148,7 +148,7 @@ fn scales(layer: &str) -> String {
     format!("{layer}:scales")
 }
 
-/// Makes the file. Nobody sees it before it is complete.
+/// Makes the file, which gets its name when it is complete.
 fn make(
     graph: &Graph,
     layers: &[LinearLayer],

@@ -36,7 +36,7 @@ pub(super) enum Resize {
     Cover((u32, u32)),
     /// The largest size within this width and height, with the proportion kept.
     Within((u32, u32)),
-    /// About the proportion of the picture, as so many whole patches as `most` allows.
+    /// About the proportion of the picture, in at most `most` whole patches.
     Patches {
         /// The edge of a patch in pixels.
         side: u32,

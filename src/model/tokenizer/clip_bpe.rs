@@ -99,8 +99,8 @@ fn whole(pieces: &str, ends: ((&str, u64), (&str, u64)), added: Vec<Value>, unkn
     })
 }
 
-/// The letters that stand for the 256 bytes, in the order of their ids: printable Latin-1 characters stand for themselves, and
-/// the other bytes get characters after Latin-1.
+/// The characters that represent the 256 bytes, in the order of their ids: a printable Latin-1 character represents its own code,
+/// and the other bytes get characters after Latin-1.
 fn letters() -> Vec<char> {
     let printable = (b'!'..=b'~').chain(0xa1..=0xac).chain(0xae..=0xff);
     let others = (0_u32..68).filter_map(|number| char::from_u32(256 + number));

@@ -8,7 +8,7 @@
 pub(super) struct Pieces {
     /// Each piece with its score, in the order of the ids.
     pub pieces: Vec<(String, f32)>,
-    /// The id of the piece that stands for unknown characters.
+    /// The id of the piece for unknown characters.
     pub unknown: usize,
     /// The id of the piece at the end of a text, if there is one.
     pub end: Option<usize>,
