@@ -164,10 +164,19 @@ impl Model {
     }
 }
 
-/// Builds the graphs that follow from a configuration and a weight file, for the fuzzer.
+/// Builds the graphs that follow from a configuration and a weight file, for the fuzzer. The configuration also says how pictures
+/// and texts are prepared, and the weight file is read as a vocabulary, too.
 #[cfg(fuzzing)]
 pub fn fuzz_build(config: &[u8], weights: &[u8]) {
     build::fuzz(config, weights);
+    tokenizer::fuzz(weights);
+    let Ok(config) = serde_json::from_slice(config) else { return };
+    let _ = tokenizer::open_clip::OpenClipText::read(&config);
+    if let Ok(preprocessor) = Preprocessor::of_open_clip(&config) {
+        let mut tensor = Vec::new();
+        preprocessor.append(&Picture::of_rgb(3, 2, vec![128; 18]), &mut tensor);
+        assert_eq!(tensor.len(), preprocessor.tensor_len());
+    }
 }
 
 /// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.

@@ -20,12 +20,11 @@ const MOST_NAMES: usize = 8;
 
 /// The limit of a file that is small in every model, in bytes; `None` for graphs and weights.
 pub(super) fn most_bytes(file: &str) -> Option<u64> {
-    match file {
-        _ if layout::vocabulary_files().any(|known| known == file) => Some(MOST_OF_VOCABULARY),
-        _ if file.ends_with(".index.json") => Some(MOST_OF_SETTINGS),
-        _ if layout::settings_files().any(|known| known == file) => Some(MOST_OF_SETTINGS),
-        _ => None,
+    if layout::vocabulary_files().any(|known| known == file) {
+        return Some(MOST_OF_VOCABULARY);
     }
+    let is_small = file.ends_with(".index.json") || layout::settings_files().any(|known| known == file);
+    is_small.then_some(MOST_OF_SETTINGS)
 }
 
 /// Whether a list of files contains a name.

@@ -226,6 +226,16 @@ impl TokenBatch {
     }
 }
 
+/// Reads any bytes as a SentencePiece file, for the fuzzer.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Ok(pieces) = sentencepiece::Pieces::read(bytes) {
+        let declared = declared::Declared { config: Value::Null, special: Value::Null };
+        let _ = unigram::siglip(&pieces, &declared);
+        let _ = unigram::xlm_roberta(&pieces, &declared);
+    }
+}
+
 /// Turns a panic into an error: the library panics for some files that are not JSON or contradict themselves.
 fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
