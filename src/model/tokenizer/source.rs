@@ -50,7 +50,7 @@ impl Source {
             return Err(files.unusable(layout::TOKENIZER, reason));
         };
         let file = vocabulary.file();
-        let read = |name: &str| {
+        let read = |name: &str| -> Result<Cow<'static, [u8]>, ModelError> {
             let gone = || files.unusable(name, "it does not exist any more");
             files.read(name)?.ok_or_else(gone)
         };
