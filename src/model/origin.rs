@@ -155,7 +155,7 @@ impl Origin {
             Self::Files(_) => files.fingerprint(&[self.name(tower)]),
             Self::Weights(recipe) => {
                 let names = files.folder().map(|folder| build::files_of(folder, recipe.weights()));
-                // An index that cannot be read any more was read a moment before, and its own change is in the fingerprint.
+                // If the index cannot be read any more, its own change is in the fingerprint.
                 let names = names.and_then(Result::ok).unwrap_or_else(|| vec![recipe.weights().to_owned()]);
                 let version = format!("a graph of version {} of {tower:?}", build::VERSION);
                 files.fingerprint_of(names.into_iter().chain([version]))
@@ -216,8 +216,10 @@ impl ModelFiles {
     /// An error if the only weights are in a file that may hold code.
     fn check_for_code(&self) -> Result<(), ModelError> {
         match build::pickle_among(|name| self.contains(name)) {
-            Some(name) => Err(self.unusable(name, NEVER_READ)),
-            None => Ok(()),
+            Some(name) if choose(|name| self.contains(name), self.has_preprocessing(), "").is_none() => {
+                Err(self.unusable(name, NEVER_READ))
+            }
+            _ => Ok(()),
         }
     }
 

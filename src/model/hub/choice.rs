@@ -4,7 +4,7 @@ use super::error::HubError;
 use crate::{
     config::{Device, Variant},
     model::{
-        build::{OPEN_CLIP_CONFIG, WeightSource},
+        build::{OPEN_CLIP_CONFIG, WeightSource, pickle_among},
         external_data,
         files::{Graphs, PREPROCESSOR, PROCESSOR, REQUIRED, WeightFile},
         origin::{self, Choice},
@@ -47,6 +47,14 @@ pub(super) fn built(files: &[String], variant: Variant, device: Device) -> Optio
         Choice::Weights(source) => Some(source),
         Choice::Files(_) => None,
     }
+}
+
+/// The file with the only weights of a repository without graphs, if it may hold code.
+pub(super) fn pickle(files: &[String]) -> Option<&'static str> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    let has_graphs = !other_graphs(files).is_empty();
+    let has_weights = built(files, Variant::Named("fp32"), Device::Cpu).is_some();
+    pickle_among(has).filter(|_| !has_graphs && !has_weights)
 }
 
 /// The best variant in the repository for a device, by its name, and its graphs.
@@ -196,8 +204,12 @@ mod tests {
         assert_eq!(found(&weights, Variant::Auto, Device::Cuda(0)), Some("model.safetensors"));
         assert_eq!(found(&weights, full, Device::Cpu), Some("model.safetensors"));
         assert_eq!(found(&weights, half, Device::Cpu), None);
-        let pickle = listing(&["config.json", "pytorch_model.bin"]);
-        assert_eq!(found(&pickle, full, Device::Cpu), None);
+        let only = listing(&["config.json", "pytorch_model.bin"]);
+        assert_eq!(found(&only, full, Device::Cpu), None);
+        assert_eq!(pickle(&only), Some("pytorch_model.bin"));
+        for other in ["model.safetensors", "onnx/model_q4.onnx"] {
+            assert_eq!(pickle(&listing(&["config.json", "pytorch_model.bin", other])), None, "{other}");
+        }
     }
 
     #[test]

@@ -270,15 +270,12 @@ impl Hub {
         for (repository, listing) in &without {
             refuse_type(client, &repository.id, listing, report)?;
         }
-        // A variant that is missing is the nearer reason.
         let others =
             |error: &HubError| matches!(error, HubError::NoGraphs { there, .. } if !there.is_empty());
-        if !errors.iter().any(others)
-            && let Some((id, file)) = without.iter().find_map(|(repository, listing)| {
-                let has = |name: &str| listing.files.iter().any(|file| file == name);
-                Some((repository.id.clone(), build::pickle_among(has)?))
-            })
-        {
+        let pickle = |(repository, listing): &(Repository, Listing)| {
+            Some((repository.id.clone(), choice::pickle(&listing.files)?))
+        };
+        if let Some((id, file)) = without.iter().find_map(pickle) {
             return Err(HubError::Pickle { id, file });
         }
         // A repository with other variants is nearer to what was asked for than one without graphs.

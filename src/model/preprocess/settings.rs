@@ -32,7 +32,7 @@ pub(super) enum Resize {
     ShortestEdge(u32),
     /// Exactly this width and height.
     Exact(u32, u32),
-    /// About the proportion of the picture, as so many whole patches as `most` allows.
+    /// Whole patches, at most `most` of them, in about the proportion of the picture.
     Patches {
         /// The edge of a patch in pixels.
         side: u32,
