@@ -169,7 +169,9 @@ impl Service {
     ) -> anyhow::Result<(Self, Reader)> {
         let (config, metrics) = (&watches.expand(files), &api.metrics);
         let model = classify::load_model(config)?;
-        metrics.set_model(model.facts());
+        let facts = model.facts();
+        tracing::info!(place = facts.place, device = %facts.device, "the graph of the model for pictures: {}", facts.graph);
+        metrics.set_model(facts);
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
         let activation = encoder.activation();
         // Known dynamic sources are watched before their next picture.

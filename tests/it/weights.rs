@@ -65,11 +65,15 @@ fn clip_tensors(config: &Value) -> Vec<Tensor> {
 
 /// A weight file with fixed random numbers. Each tensor's numbers depend on its name only.
 fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
+    seeded(tensors, 7)
+}
+
+fn seeded(tensors: &[Tensor], seed: u32) -> Vec<u8> {
     let (mut header, mut data) = (json!({}), Vec::new());
     for (name, shape) in tensors {
         let begin = data.len();
         let mut state =
-            name.bytes().fold(7_u32, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into()));
+            name.bytes().fold(seed, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into()));
         for _ in 0..shape.iter().product::<usize>() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let number = f32::from((state >> 16) as u16) / 32_768.0 - 1.0;
@@ -151,6 +155,10 @@ fn a_checkpoint_of_the_hub_is_loaded_without_onnx_files() {
     let index = json!({"metadata": {"total_size": 1}, "weight_map": map}).to_string();
     hub.add_file("org/two", "model.safetensors.index.json", index.into_bytes());
     assert_eq!(scores(&hub, "org/two"), expected);
+
+    // Other numbers in a file of the same size: nothing of the old ones is used.
+    fs::write(folder.path().join("model.safetensors"), seeded(&tensors, 8)).unwrap();
+    assert_ne!(scores(&hub, folder.path().to_str().unwrap()), expected);
 
     // ONNX files come first.
     hub.add_folder("org/both", &source, |_| true);

@@ -1,8 +1,8 @@
-//! What is known about a model of the reference beside its weights.
+//! The settings of a model of the reference.
 
 use super::config::Section;
 
-/// What is known about a model beside its weights.
+/// The settings that a graph depends on, beside the weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     /// `config.json`

@@ -36,12 +36,12 @@ pub(super) enum Length {
 pub(super) struct Rows {
     pub tensor: String,
     /// `None` for all rows.
-    pub part: Option<Part>,
+    pub part: Option<RowRange>,
 }
 
 /// Some of the rows of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct RowRange {
     pub rows: Range<usize>,
     /// The number of rows of the whole tensor.
     pub of: usize,
@@ -55,7 +55,7 @@ impl Rows {
 
     /// Block number `at` of `of` equal blocks of `size` rows.
     pub(super) fn block(tensor: &str, at: usize, of: usize, size: usize) -> Self {
-        let part = Part { rows: at * size..(at + 1) * size, of: of * size };
+        let part = RowRange { rows: at * size..(at + 1) * size, of: of * size };
         Self { tensor: tensor.to_owned(), part: Some(part) }
     }
 }
@@ -243,7 +243,7 @@ impl<'w> GraphBuilder<'w> {
         let element = element(&tensor);
         let name = match &rows.part {
             None => rows.tensor.clone(),
-            Some(Part { rows: range, .. }) => format!("{}[{}:{}]", rows.tensor, range.start, range.end),
+            Some(RowRange { rows: range, .. }) => format!("{}[{}:{}]", rows.tensor, range.start, range.end),
         };
         let value = Value(name.clone());
         if self.known.insert(name.clone(), value.clone()).is_none() {

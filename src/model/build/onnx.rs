@@ -92,13 +92,13 @@ pub(super) struct Graph {
 impl Graph {
     /// The bytes of a model file with this graph.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut graph = Message::default();
+        let mut graph = Encoded::default();
         self.nodes.iter().for_each(|node| graph.message(1, node.message()));
         graph.text(2, "tower");
         self.constants.iter().for_each(|constant| graph.message(5, constant.message()));
         self.inputs.iter().for_each(|input| graph.message(11, input.message()));
         self.outputs.iter().for_each(|output| graph.message(12, output.message()));
-        let mut model = Message::default();
+        let mut model = Encoded::default();
         model.number(1, FORMAT);
         model.text(2, env!("CARGO_PKG_NAME"));
         model.text(3, env!("CARGO_PKG_VERSION"));
@@ -112,8 +112,8 @@ impl Graph {
 }
 
 /// An `OperatorSetIdProto`.
-fn operators(domain: &str, version: u64) -> Message {
-    let mut message = Message::default();
+fn operators(domain: &str, version: u64) -> Encoded {
+    let mut message = Encoded::default();
     message.text(1, domain);
     message.number(2, version);
     message
@@ -121,8 +121,8 @@ fn operators(domain: &str, version: u64) -> Message {
 
 impl Node {
     /// A `NodeProto`. Its name is that of its output.
-    fn message(&self) -> Message {
-        let mut message = Message::default();
+    fn message(&self) -> Encoded {
+        let mut message = Encoded::default();
         self.inputs.iter().for_each(|input| message.text(1, input));
         message.text(2, &self.output);
         message.text(3, &self.output);
@@ -137,8 +137,8 @@ impl Node {
 
 impl Attribute {
     /// An `AttributeProto`.
-    fn message(&self, name: &str) -> Message {
-        let mut message = Message::default();
+    fn message(&self, name: &str) -> Encoded {
+        let mut message = Encoded::default();
         message.text(1, name);
         match self {
             Self::Float(value) => {
@@ -164,22 +164,22 @@ impl Attribute {
 
 impl Outlet {
     /// A `ValueInfoProto`, with the `TypeProto` of a tensor.
-    fn message(&self) -> Message {
-        let mut shape = Message::default();
+    fn message(&self) -> Encoded {
+        let mut shape = Encoded::default();
         for dimension in &self.shape {
-            let mut message = Message::default();
+            let mut message = Encoded::default();
             match dimension {
                 Dimension::Fixed(size) => message.number(1, *size as u64),
                 Dimension::Any(name) => message.text(2, name),
             }
             shape.message(1, message);
         }
-        let mut tensor = Message::default();
+        let mut tensor = Encoded::default();
         tensor.number(1, self.element as u64);
         tensor.message(2, shape);
-        let mut of_type = Message::default();
+        let mut of_type = Encoded::default();
         of_type.message(1, tensor);
-        let mut message = Message::default();
+        let mut message = Encoded::default();
         message.text(1, &self.name);
         message.message(2, of_type);
         message
@@ -188,8 +188,8 @@ impl Outlet {
 
 impl Constant {
     /// A `TensorProto`.
-    fn message(&self) -> Message {
-        let mut message = Message::default();
+    fn message(&self) -> Encoded {
+        let mut message = Encoded::default();
         self.shape.iter().for_each(|size| message.number(1, *size as u64));
         message.number(2, self.element as u64);
         message.text(8, &self.name);
@@ -198,7 +198,7 @@ impl Constant {
             Data::Outside { file, offset, length } => {
                 let entries = [("location", file.clone()), ("offset", offset.to_string())];
                 for (key, value) in entries.into_iter().chain([("length", length.to_string())]) {
-                    let mut entry = Message::default();
+                    let mut entry = Encoded::default();
                     entry.text(1, key);
                     entry.text(2, &value);
                     message.message(13, entry);
@@ -213,9 +213,9 @@ impl Constant {
 
 /// The fields of a message, encoded.
 #[derive(Default)]
-struct Message(Vec<u8>);
+struct Encoded(Vec<u8>);
 
-impl Message {
+impl Encoded {
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);

@@ -19,11 +19,11 @@ const MOST_ALONG: usize = 128;
 pub(super) struct Tower {
     sizes: Sizes,
     patches: Patches,
-    kind: Kind,
+    kind: TowerKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TowerKind {
     SigLip,
     /// Perception Encoder: with rotary positions. The largest has no class token.
     PeCore {
@@ -56,7 +56,7 @@ pub(super) fn named(name: &str) -> Option<Tower> {
     if let Some(name) = name.strip_prefix("pe_core_") {
         let (size, edges) = name.split_once("_patch")?;
         let (patch, image) = edges.split_once('_')?;
-        let kind = Kind::PeCore { has_class: size != "gigantic" };
+        let kind = TowerKind::PeCore { has_class: size != "gigantic" };
         return tower(&PE_CORE, size, (patch, image), 1e-5, Gelu::Exact, kind);
     }
     let (size, edges) = name.split_once("_patch")?;
@@ -66,7 +66,7 @@ pub(super) fn named(name: &str) -> Option<Tower> {
         ("base", "32", _) | ("large", _, "512") | ("so400m", "16", _) | ("giantopt", ..) => Gelu::Tanh,
         _ => Gelu::Exact,
     };
-    tower(&SIGLIP, size, (patch, image), 1e-6, gelu, Kind::SigLip)
+    tower(&SIGLIP, size, (patch, image), 1e-6, gelu, TowerKind::SigLip)
 }
 
 fn tower(
@@ -75,7 +75,7 @@ fn tower(
     (patch, image): (&str, &str),
     epsilon: f32,
     gelu: Gelu,
-    kind: Kind,
+    kind: TowerKind,
 ) -> Option<Tower> {
     let (_, width, layers, heads, hidden) = *rows.iter().find(|row| row.0 == size)?;
     let edge = |text: &str| text.parse().ok().filter(|edge: &usize| (1..=4096).contains(edge));
@@ -85,7 +85,7 @@ fn tower(
 }
 
 impl Tower {
-    /// Builds it for pictures with this edge and embeddings with so many numbers.
+    /// Builds it for pictures with this edge, and for embeddings with `outputs` numbers.
     ///
     /// # Errors
     /// The file contradicts the name, or weights are missing or have other shapes.
@@ -134,8 +134,8 @@ impl Tower {
 
     fn tokens(&self, builder: &mut GraphBuilder<'_>) -> Result<(Value, Tokens), BuildError> {
         let (sizes, width) = (&self.sizes, self.sizes.width);
-        let has_class = matches!(self.kind, Kind::PeCore { has_class: true });
-        let is_pe = self.kind != Kind::SigLip;
+        let has_class = matches!(self.kind, TowerKind::PeCore { has_class: true });
+        let is_pe = self.kind != TowerKind::SigLip;
         let embedding = PatchEmbedding {
             filters: format!("{TRUNK}.patch_embed.proj.weight"),
             bias: (!is_pe).then(|| format!("{TRUNK}.patch_embed.proj.bias")),
@@ -158,8 +158,8 @@ impl Tower {
     /// The sizes of the pooling.
     fn pooling(&self) -> Sizes {
         match self.kind {
-            Kind::SigLip => self.sizes,
-            Kind::PeCore { .. } => Sizes { heads: 8, hidden: 4 * self.sizes.width, ..self.sizes },
+            TowerKind::SigLip => self.sizes,
+            TowerKind::PeCore { .. } => Sizes { heads: 8, hidden: 4 * self.sizes.width, ..self.sizes },
         }
     }
 

@@ -127,7 +127,7 @@ pub(super) fn clip_vision(
     Ok(())
 }
 
-/// Which token stands for a text.
+/// Which token represents a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextPool {
     First,

@@ -421,7 +421,7 @@ mod tests {
 
     use super::*;
 
-    /// A weight file with this header and so many bytes of data.
+    /// A weight file with this header and `data` bytes of zeros.
     fn file(header: &str, data: usize) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
     }

@@ -52,7 +52,9 @@ pub(super) fn has_graphs(files: &[String], name: &str) -> bool {
 pub(super) fn nothing(id: &str, files: &[String], variant: Variant) -> HubError {
     let there: Vec<_> = Variant::NAMES.into_iter().filter(|name| has_graphs(files, name)).collect();
     let made = layout::weights(lists(files)).is_some();
-    if let (Some(file), [], false) = (pickle_among(lists(files)), &there[..], made) {
+    let others = other_graphs(files);
+    let is_empty = there.is_empty() && others.is_empty() && !made;
+    if let Some(file) = pickle_among(lists(files)).filter(|_| is_empty) {
         return HubError::Pickle { id: id.to_owned(), file };
     }
     // Another variant helps only if there is one.
@@ -62,7 +64,7 @@ pub(super) fn nothing(id: &str, files: &[String], variant: Variant) -> HubError 
         variant: named.unwrap_or_default().into(),
         there: there.join(", ").into(),
         made,
-        others: other_graphs(files).into(),
+        others: others.into(),
         searched: Box::default(),
     }
 }

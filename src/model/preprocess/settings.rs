@@ -36,7 +36,7 @@ pub(super) enum Resize {
     Cover((u32, u32)),
     /// The largest size within this width and height, with the proportion kept.
     Within((u32, u32)),
-    /// About the proportion of the picture, in at most `most` whole patches.
+    /// Whole patches, at most `most` of them, in about the proportion of the picture.
     Patches {
         /// The edge of a patch in pixels.
         side: u32,
