@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokenizers::{PaddingDirection, PaddingParams, PaddingStrategy};
 use tracing::warn;
 
-use self::source::Source;
+use self::{source::Source, unigram::SiglipText};
 use super::{
     error::ModelError,
     files::{ModelConfig, ModelFiles},
@@ -41,6 +41,7 @@ pub(super) struct TextTokenizer {
     lowercase: bool,
     /// The id that is replaced by 0.
     stripped: Option<i64>,
+    siglip: Option<SiglipText>,
 }
 
 /// The tokens of one text.
@@ -62,7 +63,7 @@ impl Tokens {
 
 impl TextTokenizer {
     pub(super) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
-        let Source { file, json, declared } = Source::find(files, config.open_clip)?;
+        let Source { file, json, declared, siglip } = Source::find(files, config.open_clip)?;
         let mut tokenizer = caught(|| {
             let tokenizer = tokenizers::Tokenizer::from_bytes(&json)?;
             // Some contradictions appear only now.
@@ -74,6 +75,9 @@ impl TextTokenizer {
         // The pipeline overrides the lengths that the file gives, and so does `batch`.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| files.unusable(file, error))?;
+        if siglip.is_some() {
+            SiglipText::set_up(&mut tokenizer);
+        }
 
         let named = |name: &str| {
             let files = [&declared.config, &declared.special];
@@ -98,7 +102,7 @@ impl TextTokenizer {
         let lowercase =
             config.lower_cases || declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer");
         let tokenizer = Arc::new(tokenizer);
-        let this = Self { tokenizer, config, pad_id, padded_to, pads_left, lowercase, stripped };
+        let this = Self { tokenizer, config, pad_id, padded_to, pads_left, lowercase, stripped, siglip };
         if config.family.lower_case && this.distinguishes_case() {
             warn!(
                 model = files.place(),
@@ -120,7 +124,11 @@ impl TextTokenizer {
             read = rules.clean.apply(&read).into();
         }
         if self.lowercase {
-            read = read.to_lowercase().into();
+            // Letter by letter, as in the class: a sigma at the end of a word is as any other.
+            read = read.chars().flat_map(char::to_lowercase).collect::<String>().into();
+        }
+        if let Some(siglip) = self.siglip {
+            read = siglip.apply(&read).into();
         }
         let encoding = caught(|| self.tokenizer.encode(&*read, true))
             .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;

@@ -1,7 +1,8 @@
 //! Reads the vocabulary of a SentencePiece file: `spiece.model`, `sentencepiece.bpe.model`. Pure.
 //!
-//! The file is a protobuf message, `ModelProto` of SentencePiece's `sentencepiece_model.proto`. Of its many fields four matter:
-//! the pieces with their scores, the kind of the model, the id of the unknown piece, and the table of character replacements.
+//! The file is a protobuf message, `ModelProto` of SentencePiece's `sentencepiece_model.proto`. Of its many fields these matter:
+//! the pieces with their scores, the kind of the model, the id of the unknown piece, what becomes of unknown characters, and
+//! the table of character replacements.
 
 /// A vocabulary whose pieces have scores: a Unigram model.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,8 @@ pub(super) struct Pieces {
     pub unknown: usize,
     /// The id of the piece at the end of a text, if there is one.
     pub end: Option<usize>,
+    /// Whether a character without a piece is divided into bytes, which have pieces.
+    pub has_bytes: bool,
     /// How characters are replaced before the text is divided; empty if they are not.
     pub replacements: Vec<u8>,
 }
@@ -25,6 +28,7 @@ impl Pieces {
     pub fn read(file: &[u8]) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let (mut kind, mut unknown, mut end) = (UNIGRAM, 0, 2);
+        let mut has_bytes = false;
         let mut replacements = Vec::new();
         for field in Fields(file) {
             match field? {
@@ -33,6 +37,7 @@ impl Pieces {
                     for field in Fields(trainer) {
                         match field? {
                             (3, Content::Number(value)) => kind = value,
+                            (35, Content::Number(value)) => has_bytes = value != 0,
                             (40, Content::Number(value)) => unknown = value,
                             (42, Content::Number(value)) => end = value,
                             _ => {}
@@ -54,7 +59,7 @@ impl Pieces {
         }
         let id = |id: u64| usize::try_from(id).ok().filter(|id| *id < pieces.len());
         let (unknown, end) = (id(unknown).ok_or("it names no piece for unknown characters")?, id(end));
-        Ok(Self { pieces, unknown, end, replacements })
+        Ok(Self { pieces, unknown, end, has_bytes, replacements })
     }
 }
 
@@ -159,12 +164,14 @@ pub(super) mod tests {
     #[test]
     fn pieces_scores_and_ids_are_read() {
         let pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁a", -2.5)];
-        let read = Pieces::read(&file(&pieces, &[(3, 1), (40, 2), (42, 1), (4, 32_000)])).unwrap();
+        let settings = [(3, 1), (35, 1), (40, 2), (42, 1), (4, 32_000)];
+        let read = Pieces::read(&file(&pieces, &settings)).unwrap();
         let expected = pieces.map(|(piece, score)| (piece.to_owned(), score)).to_vec();
         assert_eq!((read.pieces, read.unknown, read.end, read.replacements), (expected, 2, Some(1), vec![]));
+        assert!(read.has_bytes);
         // The defaults of SentencePiece.
         let read = Pieces::read(&file(&[("<unk>", 0.0), ("<s>", 0.0)], &[])).unwrap();
-        assert_eq!((read.unknown, read.end), (0, None));
+        assert_eq!((read.unknown, read.end, read.has_bytes), (0, None, false));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::{
-    clip_bpe, declared::Declared, open_clip::OpenClipText, sentencepiece::Pieces, unigram, wordpiece,
+    clip_bpe, declared::Declared, open_clip::OpenClipText, sentencepiece::Pieces, unigram,
+    unigram::SiglipText, wordpiece,
 };
 use crate::{
     model::{
@@ -24,6 +25,8 @@ pub(super) struct Source {
     pub json: Cow<'static, [u8]>,
     /// `tokenizer_config.json` and `special_tokens_map.json`.
     pub declared: Declared,
+    /// For a tokenizer from the vocabulary of the first SigLIP.
+    pub siglip: Option<SiglipText>,
 }
 
 impl Source {
@@ -35,7 +38,7 @@ impl Source {
         if open_clip.is_some_and(|rules| rules.own_vocabulary) {
             let declared = Declared { config: Value::Null, special: Value::Null };
             let json = clip_bpe::of_open_clip().to_string().into_bytes().into();
-            return Ok(Self { file: layout::OPEN_CLIP_CONFIG, json, declared });
+            return Ok(Self { file: layout::OPEN_CLIP_CONFIG, json, declared, siglip: None });
         }
         let declared = Declared {
             config: files.json("tokenizer_config.json")?,
@@ -61,7 +64,9 @@ impl Source {
             text_file::text(bytes.into_owned()).map_err(wrong)
         };
         let made = match vocabulary {
-            Vocabulary::TokenizerJson => return Ok(Self { file, json: read(file)?, declared }),
+            Vocabulary::TokenizerJson => {
+                return Ok(Self { file, json: read(file)?, declared, siglip: None });
+            }
             Vocabulary::ClipBpe => clip_bpe::of_files(&read(file)?, &text("merges.txt")?, &declared),
             Vocabulary::WordPiece => wordpiece::of_file(&text(file)?, &declared),
             Vocabulary::Unigram => {
@@ -72,6 +77,7 @@ impl Source {
             }
         };
         let json = made.map_err(|reason| files.unusable(file, reason))?.to_string().into_bytes().into();
-        Ok(Self { file, json, declared })
+        let siglip = (vocabulary == Vocabulary::Unigram).then(|| SiglipText::of(&declared));
+        Ok(Self { file, json, declared, siglip })
     }
 }

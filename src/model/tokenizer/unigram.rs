@@ -3,6 +3,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
+use tokenizers::{
+    Tokenizer,
+    pre_tokenizers::metaspace::{Metaspace, PrependScheme},
+};
 
 use super::{
     declared::{self, Declared, Special},
@@ -12,7 +16,37 @@ use super::{
 /// The ASCII punctuation, which the class `SiglipTokenizer` removes.
 const PUNCTUATION: &str = r##"[!"\#\$%\&'\(\)\*\+,\-\./:;<=>\?@\[\\\]\^_`\{\|\}\~]"##;
 
-/// The tokenizer that the class `SiglipTokenizer` makes of `spiece.model`.
+/// What a vocabulary has in place of a blank.
+const BLANK: char = '\u{2581}';
+
+/// Marks the start of a text. No text contains it, and it is no letter, so that it does not join the character after it.
+const START: char = '\u{fff0}';
+
+/// What the class `SiglipTokenizer` does to a text before it looks for special tokens in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SiglipText {
+    lower_cases: bool,
+}
+
+impl SiglipText {
+    pub fn of(declared: &Declared) -> Self {
+        Self { lower_cases: declared.flag("do_lower_case", true) }
+    }
+
+    /// Only the start of a text counts as the start of a word, not what follows a special token.
+    pub fn set_up(tokenizer: &mut Tokenizer) {
+        tokenizer.with_pre_tokenizer(Some(Metaspace::new(BLANK, PrependScheme::Never, true)));
+    }
+
+    pub fn apply(self, text: &str) -> String {
+        // The lower case of a whole text: that of a sigma depends on its place.
+        let text = if self.lower_cases { text.to_lowercase() } else { text.to_owned() };
+        format!("{START}{}", text.replace(BLANK, " "))
+    }
+}
+
+/// The tokenizer that the class `SiglipTokenizer` makes of `spiece.model`. It is complete for other programs; a tokenizer that
+/// follows [`SiglipText`] also agrees with the class about texts that contain special tokens.
 ///
 /// # Errors
 /// The vocabulary lacks the token at the end of a text.
@@ -23,21 +57,25 @@ pub(super) fn siglip(pieces: &Pieces, declared: &Declared) -> Result<Value, Stri
     let id = |token: &str| position(pieces.pieces.iter().map(|(piece, _)| &**piece), token);
     let end_id = id(&end.content).ok_or_else(|| lacks(&end))?;
     let mut steps = Vec::new();
-    if declared.flag("do_lower_case", true) {
+    if SiglipText::of(declared).lower_cases {
         steps.push(json!({"type": "Lowercase"}));
     }
     steps.push(json!({"type": "Replace", "pattern": {"Regex": PUNCTUATION}, "content": ""}));
     steps.push(json!({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}));
     steps.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+    // The published tables replace the blank of the vocabulary by that of texts.
+    let blank = if pieces.replacements.is_empty() { BLANK } else { ' ' };
     steps.extend(replacements(pieces));
+    steps.push(json!({"type": "Replace", "pattern": {"String": START}, "content": blank}));
     steps.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    steps.push(json!({"type": "Replace", "pattern": {"Regex": "[ \u{2581}]+$"}, "content": ""}));
     let metaspace = metaspace();
     let mut file = whole(added_end(&end, end_id), declared::added(&[&end, &unknown, &padding], id));
     file["normalizer"] = json!({"type": "Sequence", "normalizers": steps});
     file["pre_tokenizer"] = metaspace.clone();
     file["decoder"] = metaspace;
     let vocabulary = pieces.pieces.iter().map(|(piece, score)| json!([piece, score])).collect();
-    file["model"] = model(vocabulary, pieces.unknown);
+    file["model"] = model(vocabulary, pieces.unknown, pieces.has_bytes);
     Ok(file)
 }
 
@@ -82,7 +120,8 @@ pub(super) fn xlm_roberta(pieces: &Pieces, declared: &Declared) -> Result<Value,
     file["pre_tokenizer"] =
         json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]});
     file["decoder"] = metaspace;
-    file["model"] = model(tokens.iter().map(|(piece, score)| json!([piece, score])).collect(), UNKNOWN);
+    let vocabulary = tokens.iter().map(|(piece, score)| json!([piece, score])).collect();
+    file["model"] = model(vocabulary, UNKNOWN, false);
     Ok(file)
 }
 
@@ -94,8 +133,8 @@ fn whole(processor: Value, added: Vec<Value>) -> Value {
     })
 }
 
-fn model(vocabulary: Vec<Value>, unknown: usize) -> Value {
-    json!({"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": false})
+fn model(vocabulary: Vec<Value>, unknown: usize, has_bytes: bool) -> Value {
+    json!({"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": has_bytes})
 }
 
 /// A text, or each of two texts, gets an end.
@@ -120,7 +159,7 @@ fn replacements(pieces: &Pieces) -> Option<Value> {
 }
 
 fn metaspace() -> Value {
-    json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true})
+    json!({"type": "Metaspace", "replacement": BLANK, "prepend_scheme": "always", "split": true})
 }
 
 fn position<'a>(mut tokens: impl Iterator<Item = &'a str>, token: &str) -> Option<u64> {
@@ -133,8 +172,6 @@ fn lacks(token: &Special) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokenizers::Tokenizer;
-
     use super::*;
     use crate::model::tokenizer::sentencepiece::tests::file;
 
@@ -176,6 +213,42 @@ mod tests {
         assert_eq!(ids(&cased, "A!"), [5, 7, 1]);
         let error = siglip(&pieces, &declared(json!({"eos_token": "<end>"}))).unwrap_err();
         assert_eq!(error, "it does not have the token \"<end>\"");
+    }
+
+    #[test]
+    fn siglips_texts_are_those_of_its_class() {
+        let text = |config| SiglipText::of(&declared(config));
+        assert_eq!(text(json!({})).apply("A▁ΟΔΟΣ"), "\u{fff0}a οδος");
+        assert_eq!(text(json!({"do_lower_case": false})).apply("A"), "\u{fff0}A");
+        let pieces = Pieces::read(&file(&PIECES, &[(40, 2), (42, 1)])).unwrap();
+        let made = siglip(&pieces, &declared(json!({}))).unwrap();
+        let mut tokenizer = Tokenizer::from_bytes(made.to_string()).unwrap();
+        SiglipText::set_up(&mut tokenizer);
+        for (given, expected) in [
+            ("a RED", &[3, 4, 1][..]),
+            ("!a", &[3, 1]),
+            ("a </s> s", &[3, 1, 6, 1]),
+            ("</s>s", &[1, 6, 1]),
+            (" ", &[1]),
+            ("!", &[1]),
+            ("a  ▁", &[3, 1]),
+            ("", &[1]),
+        ] {
+            let encoding = tokenizer.encode(text(json!({})).apply(given), true).unwrap();
+            assert_eq!(encoding.get_ids(), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_characters_are_divided_into_bytes() {
+        let all: Vec<String> = (0..=255_u8).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let bytes = all.iter().map(|name| (&**name, 0.0));
+        let pieces: Vec<(&str, f32)> = PIECES.into_iter().chain(bytes).collect();
+        for (has_bytes, expected) in [(0, &[5, 2, 1][..]), (1, &[5, 8 + 0xc3, 8 + 0xa9, 1])] {
+            let pieces = Pieces::read(&file(&pieces, &[(35, has_bytes), (40, 2), (42, 1)])).unwrap();
+            let made = siglip(&pieces, &declared(json!({}))).unwrap();
+            assert_eq!(ids(&made, "é"), expected, "{has_bytes}");
+        }
     }
 
     #[test]
