@@ -62,6 +62,16 @@ pub(crate) fn keep_newest_folders(used: &Path, most: usize) {
     }
 }
 
+/// Deletes the files of a folder whose name is `stale`, and keeps only the newest `most` others.
+pub(crate) fn keep_newest_files(folder: &Path, most: usize, stale: impl Fn(&str) -> bool) {
+    let is_stale = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(&stale);
+    let (stale, others): (Vec<_>, Vec<_>) = newest_first(folder).into_iter().partition(is_stale);
+    for path in stale.into_iter().chain(others.into_iter().skip(most)) {
+        // Another process may have deleted it.
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// Bytes as lower-case hexadecimal digits, for names of files.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -106,6 +116,21 @@ mod tests {
         assert_eq!(fs::read(at("d")).unwrap(), b"more");
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3, "no temporary file is left");
         touch(&at("gone"));
+    }
+
+    #[test]
+    fn stale_files_and_the_oldest_are_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, days) in [("a-1", 4), ("a-2", 3), ("b-1", 2), ("c-1", 1), ("d-1", 5)] {
+            let path = folder.path().join(name);
+            fs::write(&path, "x").unwrap();
+            let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+            fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        keep_newest_files(folder.path(), 3, |name| name != "a-2" && name.starts_with("a-"));
+        let there = ["a-1", "a-2", "b-1", "c-1", "d-1"].map(|name| folder.path().join(name).exists());
+        assert_eq!(there, [false, true, true, true, false]);
+        keep_newest_files(&folder.path().join("none"), 3, |_| true);
     }
 
     #[test]

@@ -68,7 +68,7 @@
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
 //! | [`onvif`] | finds cameras on the network, and asks them for the addresses of their streams |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process, with its plugins, `engine/remote` a model server |
-//! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
+//! | [`model`] | model families, files, graphs that are built from weights, preprocessing, tokenizer, and the hub |
 //! | [`trial`] | tries devices in a process of their own, and chooses the fastest one that computes right |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
@@ -90,7 +90,7 @@
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
 //! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
-//! | `flate2` | `api/bundle`, `picture`, `web/embedded` |
+//! | `flate2` | `api/bundle`, `model/tokenizer`, `picture`, `web/embedded` |
 //! | `axum`, `hyper` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `prost`, `tonic`, `tonic_prost`, `tower_service` | `engine/remote` |
@@ -105,6 +105,7 @@
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
+//! | `safetensors` | `model` |
 //! | `tokenizers` | `model` |
 //! | `tokio_rustls` | `engine/remote/connect`, `source/kinds/stream/relay`, `web/connections` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch`, `onvif/client` |
@@ -118,6 +119,10 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/canary/pictures`, `model/canary/verdict`, `model/preprocess`, `trial/decision` |
+//! | `model/build/blocks`, `model/build/config`, `model/build/families`, `model/build/graph`, `model/build/half_graph`, `model/build/int8_graph` |
+//! | `model/build/onnx`, `model/build/openclip`, `model/build/quantise`, `model/build/source`, `model/build/timm`, `model/build/towers` |
+//! | `model/hub/choice`, `model/layout` |
+//! | `model/tokenizer/clean`, `model/tokenizer/clip_bpe`, `model/tokenizer/declared`, `model/tokenizer/open_clip`, `model/tokenizer/sentencepiece`, `model/tokenizer/unigram`, `model/tokenizer/wordpiece` |
 //! | `engine/remote/answer`, `engine/remote/contract`, `engine/remote/failure`, `engine/remote/numbers`, `engine/remote/roster` |
 //! | `config/changes`, `config/controlled`, `config/draft`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `import`, `onvif/answers`, `onvif/messages` |

@@ -94,6 +94,13 @@ impl Download {
             Event::Chosen { variant, device } => {
                 info!(variant, %device, "`variant: auto` chose this variant")
             }
+            Event::FromWeights { id, variant } => {
+                info!(
+                    model = id,
+                    variant,
+                    "the hub has no ONNX files of this variant: the graphs are built from the weights"
+                )
+            }
             Event::Begins { file, have, size } => self.begin(file, have, size),
             Event::At(bytes) => self.at(bytes),
             Event::Ends { file } => self.end(file),

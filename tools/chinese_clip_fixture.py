@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Makes tests/fixtures/chinese-clip: a tiny Chinese-CLIP model with random weights, and the answers of Hugging Face's code with it.
 
-    pip install -r tools/export/requirements.txt onnxscript
+    pip install -r tools/reference/requirements.txt onnx==1.23.2 onnxruntime==1.31.1 onnxscript
+    cargo build --release
     python tools/chinese_clip_fixture.py
 
 The folder has the layout of the hub's repositories. `onnx/model.onnx` is traced from the reference's model, with all of its inputs.
-tools/export_model.py makes the two towers at full precision and, as `_fp16`, with inputs and outputs in half precision, as in some
+`stakeout models export` makes the two towers at full precision. Beside them they are, as `_fp16`, with inputs and outputs in half precision, as in some
 exports. The weights are seeded. `goldens.json` has the token ids of texts, the vectors of pictures and texts, and the pipeline's answers for
 the pictures of models/bundled/samples.
 """
@@ -13,7 +14,6 @@ the pictures of models/bundled/samples.
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -73,14 +73,15 @@ def main():
         model.save_pretrained(checkpoint)
         tokenizer.save_pretrained(checkpoint)
         (checkpoint / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n")
-        export = [sys.executable, ROOT / "tools/export_model.py", checkpoint, "--out", exported]
+        export = [ROOT / "target/release/stakeout", "models", "export", checkpoint, exported]
         subprocess.run(export, check=True)
         for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
             shutil.copy(checkpoint / name, FOLDER / name)
         for tower in ("vision", "text"):
             path = FOLDER / "onnx" / f"{tower}_model.onnx"
-            shutil.copy(exported / "onnx" / path.name, path)
-            half = convert_float_to_float16(onnx.load(path), keep_io_types=False, disable_shape_infer=True)
+            full = onnx.load(exported / "onnx" / path.name)
+            onnx.save(full, path)
+            half = convert_float_to_float16(full, keep_io_types=False, disable_shape_infer=True)
             onnx.save(half, path.with_name(f"{tower}_model_fp16.onnx"))
         trace(model, FOLDER / "onnx/model.onnx")
         goldens = answers(checkpoint)

@@ -3,7 +3,7 @@
 
 Both score the same pictures with the same labels on the processor of this machine, in turns, so other work on the machine affects
 both. The pipeline is `zero-shot-image-classification` with PyTorch in eager mode, with the model's own weights
-(`model.safetensors` in FOLDER). stakeout uses the ONNX files in the same folder; its speed is the one that `stakeout bench` reports, from
+(`model.safetensors` in FOLDER). stakeout uses the same weights, or ONNX files in the same folder; its speed is the one that `stakeout bench` reports, from
 JPEG to scores.
 
     python tools/compare_hf.py FOLDER --stakeout target/release/stakeout
@@ -28,7 +28,7 @@ MOST_DIFFERENCE = 1e-4
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a model folder with model.safetensors and onnx/")
+    parser.add_argument("folder", type=Path, help="a model folder with model.safetensors")
     parser.add_argument("--stakeout", type=Path, default=Path("target/release/stakeout"))
     parser.add_argument("--pictures", type=Path, help="a folder of JPEGs [default: three generated pictures of 1920 x 1080]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

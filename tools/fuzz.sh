@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 cargo_fuzz=0.13.1
 seconds=${1:-60}
 shift || true
-targets=${*:-configuration mqtt_payload picture model_files hub_answers}
+targets=${*:-configuration mqtt_payload picture model_files model_weights hub_answers}
 
 seed() {
   local corpus=fuzz/corpus
-  mkdir -p $corpus/{configuration,mqtt_payload,picture,model_files,hub_answers}
+  mkdir -p $corpus/{configuration,mqtt_payload,picture,model_files,model_weights,hub_answers}
   cp config/*.yaml tests/it/mistakes/*.yaml $corpus/configuration/
   cp models/bundled/samples/* $corpus/picture/
   printf '%s\0%s\0%s' "$(cat models/bundled/config.json)" "$(cat models/bundled/tokenizer.json)" \
@@ -28,6 +28,13 @@ seed() {
   local header='{"logit_scale":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"logit_bias":{"dtype":"F16","shape":[],"data_offsets":[4,6]}}'
   # The length of the header in eight bytes, the header, and two numbers.
   { printf "\\x$(printf %02x ${#header})\\0\\0\\0\\0\\0\\0\\0"; printf '%s\0\0\0\0\0\0' "$header"; } > $corpus/hub_answers/weights
+  local config
+  for config in '{"model_type":"clip","projection_dim":4,"vision_config":{"hidden_size":4,"image_size":8,"patch_size":4},"text_config":{"hidden_size":4}}' \
+    '{"model_type":"siglip2","vision_config":{"num_patches":9,"patch_size":2}}' \
+    '{"model_cfg":{"embed_dim":4,"vision_cfg":{"timm_model_name":"vit_pe_core_tiny_patch16_384","timm_pool":"map"},"text_cfg":{"width":4}}}'; do
+    { printf '%s\0' "$config"; cat $corpus/hub_answers/weights; } > "$corpus/model_weights/$(printf '%s' "$config" | md5sum | head -c 8)"
+  done
+  printf '{"weight_map":{"a":"model-00001-of-00002.safetensors"}}' > $corpus/model_weights/index
 }
 
 cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz --version "$cargo_fuzz"

@@ -3,7 +3,7 @@
 #
 #     tools/measure_engine.sh [--quick | --seconds N] FOLDER... > figures.md
 #
-# Each FOLDER is a full-size model made by tools/export_model.py (with `--random --int8` if no hub is reachable). PYTHON is an
+# Each FOLDER is a full-size model with its weights, such as those that `tools/checkpoints.py full` makes. PYTHON is an
 # interpreter with torch and transformers for the comparison; without these packages the comparison is skipped. The default of
 # THREADS is 2. Run it on an idle machine: the output begins with the load of the machine.
 set -eu
@@ -30,11 +30,11 @@ echo "Processor: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), 
 for folder in "$@"; do
     name=$(basename "$folder")
     for variant in fp32 int8; do
-        [ "$variant" = fp32 ] || [ -f "$folder/onnx/vision_model_$variant.onnx" ] || continue
+        [ "$variant" = fp32 ] || [ -f "$folder/model.safetensors" ] || [ -f "$folder/onnx/vision_model_$variant.onnx" ] || continue
         # Eight pictures take half a minute in a large model at full precision, and are not faster per picture.
         batches=1,2,4,8
-        size=$(du -cbL "$folder"/onnx/vision_model.onnx* | tail -n 1 | cut -f 1)
-        [ "$variant" = int8 ] || [ "$size" -lt 1000000000 ] || batches=1,2
+        size=$(find -L "$folder" \( -name 'model.safetensors' -o -name 'vision_model.onnx*' \) -exec du -cbL {} + | tail -n 1 | cut -f 1)
+        [ "$variant" = int8 ] || [ "$size" -lt 2000000000 ] || batches=1,2
         printf '\n### %s, %s\n\n```\n' "$name" "$variant"
         echo "\$ stakeout bench --model $name --variant $variant --threads $threads --batches $batches --seconds $seconds"
         "$stakeout" bench --model "$folder" --variant "$variant" --threads "$threads" --batches "$batches" \

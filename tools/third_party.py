@@ -60,6 +60,8 @@ def main():
             without.append(label)
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), set()).add(label)
+    for file in sorted(HERE.glob("src/**/*.LICENSE")):
+        texts.setdefault(file.read_text().strip(), set()).add(f"{file.stem}, inside the program")
     print("Third-party software in stakeout, and its licences.\n")
     print("Crates with the name of a licence but without its text:", ", ".join(sorted(without)) or "none", sep="\n")
     for text, labels in sorted(texts.items(), key=lambda entry: sorted(entry[1])):

@@ -117,7 +117,7 @@ struct ModelArgs {
     /// bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
     model: Option<String>,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    /// auto, fp32, fp16, bf16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = variant, default_value = "auto")]
     variant: Variant,
     /// The ONNX Runtime library [default: the first one in the usual places]

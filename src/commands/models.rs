@@ -1,7 +1,8 @@
-//! `stakeout models`: fetches, lists, verifies, serves and removes models of the hub.
+//! `stakeout models`: fetches, lists, verifies, serves, exports and removes models of the hub.
 
 mod agreement;
 mod compare;
+mod export;
 mod serve;
 mod verify;
 
@@ -48,6 +49,8 @@ enum Command {
     /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
     /// full precision on them
     Verify(verify::Args),
+    /// Write a model into a folder in the hub's layout, with ONNX files, for other programs
+    Export(export::Args),
     /// Write the graph for pictures as a model repository, for a model server such as Triton
     Serve(serve::Args),
     /// Remove a model from the hub's cache, which other programs use too
@@ -61,7 +64,7 @@ enum Command {
 struct Named {
     /// A model's name on the hub, such as openai/clip-vit-base-patch16
     id: String,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    /// auto, fp32, fp16, bf16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = super::variant, default_value = "auto")]
     variant: Variant,
 }
@@ -80,6 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         Command::List => list(&mut out),
         Command::Verify(args) => verify::run(&mut out, args),
+        Command::Export(args) => export::run(&mut out, args),
         Command::Serve(args) => serve::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {

@@ -65,11 +65,12 @@ pub enum Variant {
 
 impl Variant {
     /// The hub's names, in the order of preference of `auto` on a processor.
-    pub const NAMES: [&str; 8] = ["fp32", "fp16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
+    pub const NAMES: [&str; 9] =
+        ["fp32", "fp16", "bf16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
     /// The words in the configuration.
-    const WORDS: [(&str, Self); 9] = {
-        let (mut words, mut at) = ([("auto", Self::Auto); 9], 0);
+    const WORDS: [(&str, Self); 10] = {
+        let (mut words, mut at) = ([("auto", Self::Auto); 10], 0);
         while at < Self::NAMES.len() {
             words[at + 1] = (Self::NAMES[at], Self::Named(Self::NAMES[at]));
             at += 1;

@@ -319,6 +319,7 @@ fn load_model(config: &Config, metrics: &ServiceMetrics) -> anyhow::Result<Guard
     if !reason.is_empty() {
         facts.reason = reason;
     }
+    tracing::info!(place = facts.place, device = %facts.device, "the graph of the model for pictures: {}", facts.graph);
     metrics.set_model(facts);
     let model = match config.canary {
         Some(every) => GuardedModel::start(model, every, &metrics.model),

@@ -120,7 +120,7 @@ pub struct Input<'a> {
 #[derive(Debug, Clone)]
 pub enum Values<'a> {
     /// Pixels.
-    Floats(&'a [f32]),
+    Floats(Cow<'a, [f32]>),
     /// Token ids and masks.
     Integers(Cow<'a, [i64]>),
 }
@@ -150,4 +150,6 @@ pub enum GraphContent {
     File(PathBuf),
     /// In memory.
     Bytes(Cow<'static, [u8]>),
+    /// In memory, except for the weights: those are in files of a folder, at the places that the graph names.
+    BytesOfFolder(Vec<u8>, PathBuf),
 }

@@ -120,6 +120,17 @@ impl Engines {
         }
     }
 
+    /// Whether the engine computes attention with one operator of its own on this device. On others, a graph with such an
+    /// operator would be divided between the device and the processor.
+    #[must_use]
+    pub fn fuses_attention(&self, device: Device) -> bool {
+        match self {
+            Self::Onnx(_) | Self::Server(..) => matches!(device, Device::Cpu | Device::Cuda(_)),
+            #[cfg(test)]
+            Self::Fake(_) => false,
+        }
+    }
+
     /// A text that changes with what computes on this machine: results that are kept on disk depend on it.
     pub(crate) fn identity(&self) -> String {
         match self {

@@ -27,7 +27,6 @@ pub struct Supervised {
 /// One run of the engine.
 struct Job {
     inputs: Vec<Input<'static>>,
-    floats: Vec<Option<Vec<f32>>>,
     outputs: Vec<String>,
     reply: SyncSender<Result<Vec<Rows>, EngineError>>,
 }
@@ -59,32 +58,20 @@ impl Supervised {
 
 impl Job {
     fn of(inputs: &[Input<'_>], outputs: &[&str], reply: SyncSender<Result<Vec<Rows>, EngineError>>) -> Self {
-        let mut job = Self {
-            inputs: Vec::with_capacity(inputs.len()),
-            floats: Vec::with_capacity(inputs.len()),
-            outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),
-            reply,
-        };
-        for Input { name, shape, values } in inputs {
-            let (integers, floats) = match values {
-                Values::Floats(values) => (Vec::new(), Some(values.to_vec())),
-                Values::Integers(values) => (values.to_vec(), None),
+        let owned = |input: &Input<'_>| {
+            let values = match &input.values {
+                Values::Floats(values) => Values::Floats(Cow::Owned(values.to_vec())),
+                Values::Integers(values) => Values::Integers(Cow::Owned(values.to_vec())),
             };
-            let values = Values::Integers(Cow::Owned(integers));
-            job.inputs.push(Input { name: *name, shape: shape.clone(), values });
-            job.floats.push(floats);
-        }
-        job
+            Input { name: input.name, shape: input.shape.clone(), values }
+        };
+        let outputs = outputs.iter().map(|name| (*name).to_owned()).collect();
+        Self { inputs: inputs.iter().map(owned).collect(), outputs, reply }
     }
 
     fn run(&self, engine: &mut dyn Engine) -> Result<Vec<Rows>, EngineError> {
-        let inputs = self.inputs.iter().zip(&self.floats).map(|(input, floats)| match floats {
-            Some(floats) => Input { values: Values::Floats(floats), ..input.clone() },
-            None => input.clone(),
-        });
-        let inputs: Vec<Input<'_>> = inputs.collect();
         let outputs: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
-        engine.run(&inputs, &outputs)
+        engine.run(&self.inputs, &outputs)
     }
 }
 
@@ -130,7 +117,11 @@ mod tests {
 
     fn run(engine: &mut Supervised, value: f32) -> Result<Vec<Rows>, EngineError> {
         let values = [value, 0.0, 0.0];
-        let input = Input { name: "pixel_values", shape: vec![1, 3, 1, 1], values: Values::Floats(&values) };
+        let input = Input {
+            name: "pixel_values",
+            shape: vec![1, 3, 1, 1],
+            values: Values::Floats(Cow::Borrowed(&values)),
+        };
         engine.run(&[input], &["image_embeds"])
     }
 

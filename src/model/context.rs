@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 use super::{
     error::ModelError,
     family::Logits,
-    files::{Graphs, ModelConfig, ModelFiles},
+    files::{ModelConfig, ModelFiles},
     graph::Graph,
-    preprocess::Backend,
+    origin::{Origin, Tower},
+    preprocess::{Backend, Layout},
     tokenizer::TextTokenizer,
 };
 use crate::{
@@ -50,13 +51,13 @@ impl Options {
 pub(super) struct ModelContext {
     pub(super) engines: Engines,
     pub(super) files: ModelFiles,
-    pub(super) graphs: Graphs,
+    pub(super) origin: Origin,
     pub(super) options: Options,
     pub(super) config: ModelConfig,
     /// Read for the first text. A start whose label vectors are all on disk never needs it.
     pub(super) tokenizer: OnceLock<TextTokenizer>,
-    /// Width and height of the model's pictures.
-    pub(super) size: (u32, u32),
+    /// The form of the model's pictures.
+    pub(super) layout: Layout,
     /// The file that says how pictures are prepared.
     pub(super) preprocessing: &'static str,
     /// The length of a text's vector, once it is known.
@@ -64,14 +65,31 @@ pub(super) struct ModelContext {
 }
 
 impl ModelContext {
-    pub(super) fn open(&self, file: &str, device: Device) -> Result<Graph, ModelError> {
-        Graph::open(&self.engines, &self.files, file, &self.options.execution, device)
+    pub(super) fn open(&self, tower: Tower, device: Device) -> Result<Graph, ModelError> {
+        self.open_of(&self.origin, tower, device)
     }
 
-    /// What the graph for pictures takes and gives.
-    pub(super) fn contract(&self) -> VisionContract {
-        let vector = Arc::clone(&self.vector);
-        VisionContract { size: self.size, outputs: self.config.family.image_outputs, vector }
+    /// A graph that comes from elsewhere than those that run.
+    pub(super) fn open_of(&self, origin: &Origin, tower: Tower, device: Device) -> Result<Graph, ModelError> {
+        Graph::open(&self.engines, &self.files, origin, tower, &self.options.execution, device)
+    }
+
+    /// What the graph for pictures takes and gives at a model server.
+    ///
+    /// # Errors
+    /// The graph takes patches, which servers are not asked for.
+    pub(super) fn contract(&self) -> Result<VisionContract, ModelError> {
+        match self.layout {
+            Layout::Planes { width, height } => {
+                let vector = Arc::clone(&self.vector);
+                Ok(VisionContract { size: (width, height), outputs: self.config.family.image_outputs, vector })
+            }
+            Layout::Patches { .. } => Err(ModelError::Server(
+                "the model takes patches of pictures of any form (NaFlex), which a model server cannot run: use a model of a \
+                 fixed size, or remove `server` from `model`"
+                    .to_owned(),
+            )),
+        }
     }
 
     pub(super) fn tokenizer(&self) -> Result<&TextTokenizer, ModelError> {
@@ -85,36 +103,46 @@ impl ModelContext {
 
     /// A hash of everything that the results of a graph for given texts depend on: the graph with its weights, the settings of
     /// the model, the program and the engine.
-    pub(super) fn fingerprint(&self, graph: &str) -> [u8; 32] {
+    pub(super) fn fingerprint(&self, tower: Tower) -> [u8; 32] {
+        self.fingerprint_of(&self.origin, tower)
+    }
+
+    /// The same for a graph that comes from elsewhere than those that run.
+    pub(super) fn fingerprint_of(&self, origin: &Origin, tower: Tower) -> [u8; 32] {
         let mut hash = Sha256::new();
         // Another version may prepare texts in another way.
         hash.update(format!("{} {}\n{}\n", env!("CARGO_PKG_VERSION"), PREPARATION, self.engines.identity()));
-        hash.update(self.files.fingerprint(&[graph]));
+        hash.update(origin.fingerprint(&self.files, tower));
         hash.finalize().into()
     }
 
     /// How many numbers one prepared picture has.
     pub(super) fn tensor_len(&self) -> usize {
-        3 * self.size.0 as usize * self.size.1 as usize
+        self.layout.values()
     }
 
     /// Checks that a graph that fixes the size of its pictures gets this size from the preprocessing.
-    pub(super) fn check_picture_size(&self, graph: &Graph, file: &str) -> Result<(), ModelError> {
-        let (width, height) = self.size;
+    pub(super) fn check_picture_size(&self, graph: &Graph, tower: Tower) -> Result<(), ModelError> {
         let fixed = |dimension| graph.fixed("pixel_values", dimension);
-        if fixed(2).is_none_or(|fixed| fixed == height as usize)
-            && fixed(3).is_none_or(|fixed| fixed == width as usize)
-        {
-            return Ok(());
-        }
-        Err(self.files.unusable(
-            file,
-            format!(
-                "it takes pictures of {} x {}, and {} makes them {width} x {height}",
-                fixed(3).unwrap_or(0),
-                fixed(2).unwrap_or(0),
-                self.preprocessing
-            ),
-        ))
+        let fits = |dimension, size: usize| fixed(dimension).is_none_or(|fixed| fixed == size);
+        let found = |dimension| fixed(dimension).map_or("any number".to_owned(), |fixed| fixed.to_string());
+        let (takes, makes) = match self.layout {
+            Layout::Planes { width, height } => {
+                if fits(2, height as usize) && fits(3, width as usize) {
+                    return Ok(());
+                }
+                let takes = format!("pictures of {} x {}", found(3), found(2));
+                (takes, format!("makes them {width} x {height}"))
+            }
+            Layout::Patches { side, most } => {
+                if fits(1, most as usize) && fits(2, self.layout.patch_values()) {
+                    return Ok(());
+                }
+                let takes = format!("{} patches with {} numbers", found(1), found(2));
+                (takes, format!("makes {most} patches of {side} x {side} pixels"))
+            }
+        };
+        let reason = format!("it takes {takes}, and {} {makes}", self.preprocessing);
+        Err(self.files.unusable(self.origin.name(tower), reason))
     }
 }

@@ -17,8 +17,8 @@ pub enum ModelError {
     Device(#[from] DeviceError),
     /// The folder lacks files; all of them are listed.
     #[error(
-        "the model in {place} is incomplete; missing: {}. A model is a folder in the hub's layout, with its ONNX \
-         export in `onnx/`",
+        "the model in {place} is incomplete; missing: {}. A model is a folder in the hub's layout, with its weights in \
+         `model.safetensors`, or with its ONNX export in `onnx/`",
         .missing.join(", ")
     )]
     Incomplete {
@@ -52,7 +52,10 @@ pub enum ModelError {
         remedy: String,
     },
     /// A model of no supported family.
-    #[error("the model in {place} is of the type {found}, which is not supported; supported are {supported}")]
+    #[error(
+        "the model in {place} is of the type {found}, which is not supported; supported are {supported}{}",
+        .nearest.map_or(String::new(), |model| format!(". Use {model} instead"))
+    )]
     Type {
         /// The folder.
         place: String,
@@ -60,6 +63,8 @@ pub enum ModelError {
         found: String,
         /// The types that are supported.
         supported: String,
+        /// The model to use instead.
+        nearest: Option<&'static str>,
     },
     /// A graph has other inputs or outputs than its family of models should.
     #[error(

@@ -1,6 +1,6 @@
 //! Which model is loaded, from where, and on which device it runs and why: for people.
 
-use super::context::ModelContext;
+use super::{context::ModelContext, origin::Tower};
 use crate::config::Device;
 
 /// What is loaded.
@@ -8,7 +8,7 @@ use crate::config::Device;
 pub struct ModelFacts {
     /// Where the files are: a folder, or the binary itself.
     pub place: String,
-    /// The graph for pictures, or its name at the model server.
+    /// The graph for pictures: its file, the weights that it was built from, or its name at the model server.
     pub graph: String,
     /// The size of that graph with its weights, in bytes; 0 if a model server has it.
     pub bytes: u64,
@@ -23,7 +23,6 @@ pub struct ModelFacts {
 impl ModelFacts {
     /// The facts of a model that runs on `device`.
     pub(super) fn of(context: &ModelContext, device: Device) -> Self {
-        let graph = &context.graphs.vision;
         if let Some(server) = context.engines.server() {
             return Self {
                 place: context.files.place(),
@@ -37,8 +36,8 @@ impl ModelFacts {
         }
         Self {
             place: context.files.place(),
-            graph: graph.clone(),
-            bytes: context.files.graph_bytes(graph),
+            graph: context.origin.description(),
+            bytes: context.origin.bytes(&context.files, Tower::Vision),
             engine: context.engines.name().to_owned(),
             device,
             reason: reason(context.options.execution.device, device, context.engines.providers().len()),

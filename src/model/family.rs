@@ -7,14 +7,14 @@ use serde_json::Value;
 pub(super) struct Family {
     /// The values of `model_type` in `config.json`.
     pub model_types: &'static [&'static str],
-    /// What users should know about the supported models of the family, after their `model_type`.
-    pub restriction: &'static str,
     /// The outputs of the vision graph that hold the embedding, the best first.
     pub image_outputs: &'static [&'static str],
     /// The same for the text graph.
     pub text_outputs: &'static [&'static str],
     /// The longest text in tokens, where `config.json` does not say it.
     pub default_context: usize,
+    /// The number of positions that no token of a text has.
+    pub unused_positions: usize,
     /// The longest text in tokens that the model was trained on, where that is less than its context.
     pub trained_on: usize,
     /// Texts are padded to this number of tokens, and cut there. A model with fewer positions gets as many as it has.
@@ -36,6 +36,8 @@ pub(super) struct Family {
 pub(super) struct Preprocessing {
     /// The shortest edge becomes 224 pixels and the middle is cropped, instead of both edges becoming 224 pixels.
     pub crops: bool,
+    /// A picture keeps its proportion, and becomes up to a number of patches.
+    pub patches: bool,
     /// Mean of each channel.
     pub mean: [f64; 3],
     /// Standard deviation of each channel.
@@ -44,19 +46,20 @@ pub(super) struct Preprocessing {
 
 pub(super) const CLIP_PREPROCESSING: Preprocessing = Preprocessing {
     crops: true,
+    patches: false,
     mean: [0.48145466, 0.4578275, 0.40821073],
     std: [0.26862954, 0.26130258, 0.27577711],
 };
 pub(super) const PLAIN_PREPROCESSING: Preprocessing =
-    Preprocessing { crops: false, mean: [0.5; 3], std: [0.5; 3] };
+    Preprocessing { crops: false, patches: false, mean: [0.5; 3], std: [0.5; 3] };
 
 const CLIP: Family = Family {
     model_types: &["clip"],
-    restriction: "",
     // CLIP's `pooler_output` is not projected, so it is no embedding.
     image_outputs: &["image_embeds"],
     text_outputs: &["text_embeds"],
     default_context: 77,
+    unused_positions: 0,
     trained_on: usize::MAX,
     // The padding does not change CLIP's answer. A tokenizer that pads to a length of its own is followed.
     padded_to: None,
@@ -77,13 +80,20 @@ const CHINESE_CLIP: Family = Family {
     ..CLIP
 };
 
+/// CLIP with an XLM-RoBERTa as its text graph, whose positions count from 2.
+const ALTCLIP: Family =
+    Family { model_types: &["altclip"], default_context: 514, unused_positions: 2, ..CLIP };
+
+/// CLIP with another vocabulary.
+const METACLIP_2: Family = Family { model_types: &["metaclip_2"], ..CLIP };
+
 const SIGLIP: Family = Family {
-    // SigLIP 2 of fixed resolution uses either name. SigLIP 2 of free resolution has other inputs, which are checked later.
-    model_types: &["siglip", "siglip2"],
-    restriction: " of fixed resolution",
+    // SigLIP 2 of fixed resolution uses this name, too.
+    model_types: &["siglip"],
     image_outputs: &["pooler_output", "image_embeds"],
     text_outputs: &["pooler_output", "text_embeds"],
     default_context: 64,
+    unused_positions: 0,
     trained_on: usize::MAX,
     // The padding changes SigLIP's answer. The reference pads to 64, also for a model with more positions.
     padded_to: Some(64),
@@ -94,7 +104,42 @@ const SIGLIP: Family = Family {
     preprocessing: PLAIN_PREPROCESSING,
 };
 
-static FAMILIES: [Family; 3] = [CLIP, CHINESE_CLIP, SIGLIP];
+/// SigLIP 2 of free resolution. Its files may name SigLIP's image processor: exports of fixed resolution do.
+const SIGLIP2: Family = Family {
+    model_types: &["siglip2"],
+    image_processor: "Siglip2ImageProcessor",
+    preprocessing: Preprocessing { patches: true, ..PLAIN_PREPROCESSING },
+    ..SIGLIP
+};
+
+/// Models in OpenCLIP's format. Their files say how pictures and texts are prepared.
+const OPEN_CLIP: Family = Family { model_types: &[], image_processor: "", ..CLIP };
+const OPEN_CLIP_SIGLIP: Family =
+    Family { lower_case: true, activation: Activation::Sigmoid, has_bias: true, ..OPEN_CLIP };
+
+static FAMILIES: [Family; 6] = [CLIP, CHINESE_CLIP, SIGLIP, SIGLIP2, METACLIP_2, ALTCLIP];
+static OPEN_CLIP_FAMILIES: [Family; 2] = [OPEN_CLIP, OPEN_CLIP_SIGLIP];
+
+/// The other types of the reference's pipeline, and the model to use instead: one that was trained for the same, of a similar
+/// size.
+const REFUSED: [(&str, &str); 6] = [
+    ("align", "google/siglip2-base-patch16-256"),
+    ("blip", "google/siglip2-base-patch16-384"),
+    ("blip-2", "google/siglip2-so400m-patch14-384"),
+    ("clipseg", "openai/clip-vit-base-patch16"),
+    ("tipsv2", "google/siglip2-so400m-patch14-384"),
+    ("videoprism", "google/siglip2-large-patch16-256"),
+];
+
+/// The model to use instead of one of this type, if the reference's pipeline has it.
+pub(super) fn nearest(found: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == found).map(|(_, model)| *model)
+}
+
+/// The family of a model in OpenCLIP's format. `has_bias`: it judges each label alone.
+pub(super) fn of_open_clip(has_bias: bool) -> &'static Family {
+    &OPEN_CLIP_FAMILIES[usize::from(has_bias)]
+}
 
 /// The family of a model, by `model_type` in its `config.json`.
 pub(super) fn of_model_type(found: &str) -> Option<&'static Family> {
@@ -109,15 +154,26 @@ pub(super) fn of_image_processor(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.image_processor == class)
 }
 
-/// Every supported image processor, for messages.
-pub(super) fn image_processors() -> String {
-    FAMILIES.iter().map(|family| family.image_processor).collect::<Vec<_>>().join(", ")
+/// The image processors for a family, for messages.
+pub(super) fn image_processors(family: Option<&Family>) -> String {
+    let mut names: Vec<_> =
+        FAMILIES.iter().filter(|it| it.fits(family)).map(|family| family.image_processor).collect();
+    // Several families share one.
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+impl Family {
+    /// Whether this family's image processor can prepare pictures for `model`: patches are only for models that take them.
+    pub(super) fn fits(&self, model: Option<&Self>) -> bool {
+        !self.preprocessing.patches || model.is_none_or(|model| model.preprocessing.patches)
+    }
 }
 
 /// Every supported model type, for messages.
 pub(super) fn supported() -> String {
-    let row = |family: &Family| format!("{}{}", family.model_types.join(" and "), family.restriction);
-    FAMILIES.iter().map(row).collect::<Vec<_>>().join(", ")
+    FAMILIES.iter().flat_map(|family| family.model_types).copied().collect::<Vec<_>>().join(", ")
 }
 
 /// How logits become scores.
@@ -168,19 +224,38 @@ mod tests {
     fn every_model_type_and_image_processor_belongs_to_one_family() {
         let mut types: Vec<_> = FAMILIES.iter().flat_map(|family| family.model_types).collect();
         types.sort();
-        assert_eq!(types, [&"chinese_clip", &"clip", &"siglip", &"siglip2"]);
+        assert_eq!(types, [&"altclip", &"chinese_clip", &"clip", &"metaclip_2", &"siglip", &"siglip2"]);
         for (name, expected) in [
             ("CLIPImageProcessor", Some(&CLIP)),
             ("ChineseCLIPFeatureExtractor", Some(&CHINESE_CLIP)),
             ("SiglipImageProcessorFast", Some(&SIGLIP)),
             ("SiglipImageProcessorPil", Some(&SIGLIP)),
-            // Pictures of free resolution.
-            ("Siglip2ImageProcessor", None),
+            ("Siglip2ImageProcessor", Some(&SIGLIP2)),
             ("CLIPSegImageProcessor", None),
             ("ViTImageProcessor", None),
             ("", None),
         ] {
             assert_eq!(of_image_processor(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn patches_are_only_for_models_that_take_them() {
+        let fits = |processor: &Family, model: Option<&Family>| processor.fits(model);
+        assert!(fits(&SIGLIP2, Some(&SIGLIP2)) && fits(&SIGLIP, Some(&SIGLIP2)) && fits(&SIGLIP2, None));
+        assert!(!fits(&SIGLIP2, Some(&SIGLIP)) && fits(&CLIP, Some(&SIGLIP)));
+        let expected = "CLIPImageProcessor, ChineseCLIPImageProcessor, SiglipImageProcessor";
+        assert_eq!(image_processors(Some(&CLIP)), expected);
+    }
+
+    #[test]
+    fn a_type_that_is_refused_has_a_model_instead() {
+        for (refused, model) in REFUSED {
+            assert_eq!(of_model_type(refused), None);
+            assert_eq!(nearest(refused), Some(model));
+        }
+        assert_eq!(nearest("jina_clip"), None);
+        assert_eq!(supported(), "clip, chinese_clip, siglip, siglip2, metaclip_2, altclip");
+        assert!(of_open_clip(true).has_bias && !of_open_clip(false).has_bias);
     }
 }

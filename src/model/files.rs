@@ -12,15 +12,20 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    build::{Format, OpenClipSettings},
     digest::{self, Verdict},
     error::ModelError,
     external_data::{self, Locations},
     family::{self, Family},
+    layout::{
+        self, CONFIG, Graphs, Local, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR, SPLIT, TOKENIZER_SETTINGS,
+        Vocabulary, graph_names,
+    },
     preprocess::{Backend, Preprocessor, SettingError},
+    tokenizer::open_clip::OpenClipText,
 };
 use crate::{
-    cache,
-    engine::{GraphContent, GraphSource},
+    engine::GraphContent,
     shortage::Shortage,
     text_file::{self, TextFileError},
 };
@@ -38,6 +43,8 @@ pub enum ModelFiles {
     Cached {
         /// The folder of a commit.
         folder: PathBuf,
+        /// The folder with the tokenizer, if that is in another repository.
+        tokenizer: Option<PathBuf>,
         /// The command that fetches the model, and repairs it.
         pull: String,
     },
@@ -84,30 +91,16 @@ impl ModelFiles {
         }
     }
 
-    /// Whether every file is there that graphs with this suffix need.
-    #[must_use]
-    pub fn is_complete(&self, suffix: &str) -> bool {
-        self.has_graphs(suffix, Local::Both)
-    }
-
-    /// Whether every file is there that this machine needs to run these graphs.
-    pub(super) fn has_graphs(&self, suffix: &str, local: Local) -> bool {
-        Graphs::find(self, suffix, local).is_ok()
-    }
-
-    /// Whether one of the files holds scale and bias.
-    #[must_use]
-    pub fn holds_logits(&self, suffix: &str) -> bool {
-        self.contains("stakeout.json")
-            || Graphs::find(self, suffix, Local::Text).is_ok_and(|graphs| graphs.combined.is_some())
-    }
-
-    /// A text that changes with the graphs of this suffix, as far as results that are kept on disk depend on them. `None`: they are
-    /// not complete.
-    #[must_use]
-    pub fn identity(&self, suffix: &str) -> Option<String> {
-        let graphs = Graphs::find(self, suffix, Local::Both).ok()?;
-        Some(cache::hex(&self.fingerprint(&[&graphs.vision, &graphs.text])[..16]))
+    /// The place of a file in a folder; `None` for the model inside the binary.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(name)),
+            Self::Cached { folder, tokenizer, .. } => {
+                let elsewhere = tokenizer.as_ref().filter(|_| layout::is_of_tokenizer(name));
+                Some(elsewhere.unwrap_or(folder).join(name))
+            }
+            Self::Embedded(_) => None,
+        }
     }
 
     /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
@@ -119,13 +112,19 @@ impl ModelFiles {
     pub(super) fn fingerprint(&self, graphs: &[&str]) -> [u8; 32] {
         // A graph that cannot be read has no known weights, and is rejected when it is opened.
         let weights = graphs.iter().flat_map(|graph| self.weights(graph).unwrap_or_default());
-        let names = graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name));
+        self.fingerprint_of(
+            graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name)),
+        )
+    }
+
+    /// The same for files of these names.
+    pub(super) fn fingerprint_of(&self, names: impl Iterator<Item = String>) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for name in names.chain(SETTINGS.map(str::to_owned)) {
+        for name in names.chain(deciding_files().map(str::to_owned)) {
             hash.update(format!("{name}\n"));
             match self {
-                Self::Folder(folder) | Self::Cached { folder, .. } => {
-                    let path = folder.join(&name);
+                Self::Folder(_) | Self::Cached { .. } => {
+                    let path = self.path(&name).unwrap_or_default();
                     let path = path.canonicalize().unwrap_or(path);
                     let times = |file: &fs::Metadata| {
                         (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec())
@@ -211,47 +210,76 @@ impl ModelFiles {
     /// The model is of a type that is not supported, or a setting is.
     pub(super) fn settings(
         &self,
+        format: Format,
         backend: Backend,
     ) -> Result<(ModelConfig, &'static str, Preprocessor), ModelError> {
-        let config = ModelConfig::read(self)?;
-        let (file, settings) = self.preprocessing()?;
-        let preprocessor = Preprocessor::of_model(settings, config.family, backend);
+        let config = ModelConfig::read(self, format)?;
+        let (file, preprocessor) = match format {
+            Format::Transformers => {
+                let (file, settings) = self.preprocessing()?;
+                (file, Preprocessor::of_model(settings, config.family, backend))
+            }
+            Format::OpenClip => (OPEN_CLIP_CONFIG, Preprocessor::of_open_clip(&self.json(OPEN_CLIP_CONFIG)?)),
+        };
         Ok((config, file, preprocessor.map_err(|error| self.wrong_setting(file, error))?))
     }
 
-    /// Whether a file says how pictures are prepared.
-    fn has_preprocessing(&self) -> bool {
+    /// Whether the model's tokenizer says where the padding is. The reference's tokenizers do, unless a file says otherwise.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no JSON.
+    pub(super) fn masks_padding(&self) -> Result<bool, ModelError> {
+        let declared = self.json("tokenizer_config.json")?;
+        let names = declared["model_input_names"].as_array();
+        Ok(names.is_none_or(|names| names.iter().any(|name| name == "attention_mask")))
+    }
+
+    /// Whether a file of the reference says how pictures are prepared.
+    pub(super) fn has_preprocessing(&self) -> bool {
         self.contains(PREPROCESSOR) || self.preprocessing().is_ok_and(|(file, _)| file == PROCESSOR)
     }
 
-    /// The files that every model needs and that are missing.
-    fn missing(&self) -> Vec<String> {
-        let there =
-            |name: &str| if name == PREPROCESSOR { self.has_preprocessing() } else { self.contains(name) };
-        REQUIRED.into_iter().filter(|name| !there(name)).map(str::to_owned).collect()
+    /// The files with settings and the tokenizer that a model of this format needs and that are missing.
+    ///
+    /// # Errors
+    /// The settings do not say which tokenizer the model has.
+    pub(super) fn missing(&self, format: Format) -> Result<Vec<String>, ModelError> {
+        let mut missing = layout::missing_settings(format, |name| match name {
+            PREPROCESSOR => self.has_preprocessing(),
+            name => self.contains(name),
+        });
+        // This program has the vocabulary of most models in OpenCLIP's format.
+        let needs_none = format == Format::OpenClip
+            && missing.is_empty()
+            && ModelConfig::of_open_clip(self)?.open_clip.is_some_and(|rules| rules.own_vocabulary);
+        if !needs_none && Vocabulary::among(|name| self.contains(name)).is_none() {
+            missing.push(layout::TOKENIZER);
+        }
+        Ok(missing.into_iter().map(str::to_owned).collect())
+    }
+
+    /// The format of the settings beside ONNX files.
+    pub(super) fn format_of_graphs(&self) -> Format {
+        layout::format_of_graphs(|name| self.contains(name))
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Folder(path) | Self::Cached { folder: path, .. } => path.join(name).is_file(),
             Self::Embedded(files) => files.iter().any(|(file, _)| *file == name),
+            Self::Folder(_) | Self::Cached { .. } => self.path(name).is_some_and(|path| path.is_file()),
         }
     }
 
     /// The contents of a file; `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
-        match self {
-            Self::Folder(path) | Self::Cached { folder: path, .. } => {
-                match text_file::read_bytes(&path.join(name), LONGEST) {
-                    Ok(bytes) => Ok(Some(bytes.into())),
-                    Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(TextFileError::Io(error)) => Err(self.unusable(name, error)),
-                    Err(error) => Err(self.unusable(name, format!("it {error}"))),
-                }
-            }
-            Self::Embedded(files) => {
-                Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)))
-            }
+        if let Self::Embedded(files) = self {
+            return Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)));
+        }
+        match text_file::read_bytes(&self.path(name).unwrap_or_default(), LONGEST) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(TextFileError::Io(error)) => Err(self.unusable(name, error)),
+            Err(error) => Err(self.unusable(name, format!("it {error}"))),
         }
     }
 
@@ -267,13 +295,12 @@ impl ModelFiles {
         }
     }
 
-    /// A graph, as an engine opens it.
-    pub(super) fn graph(&self, name: &str) -> Result<GraphSource, ModelError> {
-        let content = match self {
+    /// An ONNX file, as an engine opens it.
+    pub(super) fn graph(&self, name: &str) -> Result<GraphContent, ModelError> {
+        Ok(match self {
             Self::Folder(folder) | Self::Cached { folder, .. } => GraphContent::File(folder.join(name)),
             Self::Embedded(_) => GraphContent::Bytes(self.read(name)?.unwrap_or_default()),
-        };
-        Ok(GraphSource { content, key: cache::hex(&self.fingerprint(&[name])[..16]) })
+        })
     }
 
     pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
@@ -288,7 +315,7 @@ impl ModelFiles {
     /// What to do if a file in the hub's cache is damaged: its content, or that of the graph's weights, has another hash than
     /// the hub gave. Empty otherwise.
     fn remedy(&self, file: &str) -> String {
-        let Self::Cached { folder, pull } = self else { return String::new() };
+        let Self::Cached { folder, pull, .. } = self else { return String::new() };
         let weights = self.locations(file).into_keys().filter(|location| external_data::is_inside(location));
         let names = std::iter::once(file.to_owned())
             .chain(weights.map(|location| external_data::beside(file, &location)));
@@ -316,61 +343,18 @@ pub(super) struct WeightFile {
     pub needed: u64,
 }
 
-pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
-pub(super) const PROCESSOR: &str = "processor_config.json";
-
 /// The files that say how pictures and texts are prepared.
-const SETTINGS: [&str; 6] = [
-    "config.json",
-    PREPROCESSOR,
-    PROCESSOR,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-
-/// The files that every model needs beside its graphs. `processor_config.json` may replace the second one.
-pub(super) const REQUIRED: [&str; 3] = ["config.json", PREPROCESSOR, "tokenizer.json"];
-
-/// Which graphs of a model this machine runs. The others are where the engine is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Local {
-    Both,
-    Text,
-    Neither,
-}
-
-/// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Graphs {
-    pub vision: String,
-    pub text: String,
-    /// The graph of both, which also computes logits.
-    pub combined: Option<String>,
+fn deciding_files() -> impl Iterator<Item = &'static str> {
+    let settings = [CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR, PROCESSOR].into_iter().chain(TOKENIZER_SETTINGS);
+    settings.chain(layout::vocabulary_files())
 }
 
 impl Graphs {
-    /// The graphs with this suffix among files: `has` answers whether a file exists.
-    pub(super) fn among(has: impl Fn(&str) -> bool, suffix: &str) -> Option<Self> {
-        let find = |name| graph_names(name, suffix).into_iter().find(|name| has(name));
-        let combined = find("model");
-        let split = find("vision_model").zip(find("text_model"));
-        let (vision, text) = split.or_else(|| Some((combined.clone()?, combined.clone()?)))?;
-        Some(Self { vision, text, combined })
-    }
-
     /// The graphs of a variant ("" for full precision). One error lists every missing file.
     pub(super) fn find(files: &ModelFiles, suffix: &str, local: Local) -> Result<Self, ModelError> {
-        const SPLIT: [&str; 2] = ["vision_model", "text_model"];
-        let elsewhere = match local {
-            Local::Both => 0,
-            Local::Text => 1,
-            Local::Neither => SPLIT.len(),
-        };
-        let is_elsewhere = |name: &str| SPLIT.iter().take(elsewhere).any(|it| name.contains(it));
-        let has = |name: &str| files.contains(name) || is_elsewhere(name);
+        let has = |name: &str| files.contains(name) || local.is_elsewhere(name);
         let mut graphs = Self::among(has, suffix);
-        let mut missing = files.missing();
+        let mut missing = files.missing(files.format_of_graphs())?;
         match &mut graphs {
             Some(_) if local == Local::Neither => {}
             Some(graphs) => {
@@ -397,18 +381,9 @@ impl Graphs {
             _ => Err(ModelError::Incomplete { place: files.place(), missing }),
         }
     }
-
-    pub(super) fn is_combined(&self) -> bool {
-        self.vision == self.text
-    }
 }
 
-/// The hub keeps graphs in `onnx/`; an export on the user's machine puts them beside the configuration.
-fn graph_names(name: &str, suffix: &str) -> [String; 2] {
-    [format!("onnx/{name}{suffix}.onnx"), format!("{name}{suffix}.onnx")]
-}
-
-/// What `config.json` says.
+/// What the file with a model's settings says: `config.json`, or `open_clip_config.json`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ModelConfig {
     pub family: &'static Family,
@@ -422,16 +397,30 @@ pub(super) struct ModelConfig {
     pub trained_on: usize,
     /// The token that fills a text up, where no tokenizer file names one.
     pub pad_id: Option<i64>,
+    /// How texts are tokenized, for a model in OpenCLIP's format.
+    pub open_clip: Option<OpenClipText>,
 }
 
 impl ModelConfig {
-    pub(super) fn read(files: &ModelFiles) -> Result<Self, ModelError> {
-        let config = files.json("config.json")?;
+    pub(super) fn read(files: &ModelFiles, format: Format) -> Result<Self, ModelError> {
+        match format {
+            Format::Transformers => Self::of_transformers(files),
+            Format::OpenClip => Self::of_open_clip(files),
+        }
+    }
+
+    fn of_transformers(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(CONFIG)?;
         let model_type = config["model_type"].as_str();
-        let family = model_type.and_then(family::of_model_type).ok_or_else(|| {
+        let Some(family) = model_type.and_then(family::of_model_type) else {
+            // Its `config.json` may be that of something else.
+            if files.contains(OPEN_CLIP_CONFIG) {
+                return Self::of_open_clip(files);
+            }
             let found = model_type.unwrap_or("(none: config.json has no model_type)").to_owned();
-            ModelError::Type { place: files.place(), found, supported: family::supported() }
-        })?;
+            let (supported, nearest) = (family::supported(), family::nearest(&found));
+            return Err(ModelError::Type { place: files.place(), found, supported, nearest });
+        };
         let text = &config["text_config"];
         let positions = match &text["max_position_embeddings"] {
             Value::Null => family.default_context,
@@ -440,9 +429,10 @@ impl ModelConfig {
                 .and_then(|context| usize::try_from(context).ok())
                 .filter(|context| (2..=65_536).contains(context))
                 .ok_or_else(|| {
-                    files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
+                    files.unusable(CONFIG, format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
+        let positions = positions.saturating_sub(family.unused_positions).max(2);
         // The reference pads to a length of its own, and fails if the model has fewer positions.
         let padded_to = family.padded_to.map(|padded_to| positions.min(padded_to));
         let context = padded_to.unwrap_or(positions);
@@ -454,6 +444,25 @@ impl ModelConfig {
             lower_cases: model_type == Some("siglip2"),
             trained_on: context.min(family.trained_on),
             pad_id: text["pad_token_id"].as_i64(),
+            open_clip: None,
+        })
+    }
+
+    /// What `open_clip_config.json` says. OpenCLIP pads each text to the model's context.
+    fn of_open_clip(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json(OPEN_CLIP_CONFIG)?;
+        let settings = OpenClipSettings::read(&config);
+        let settings = settings.map_err(|error| files.unusable(&error.file, &error.problem))?;
+        let rules = OpenClipText::read(&config).map_err(|reason| files.unusable(OPEN_CLIP_CONFIG, reason))?;
+        let context = rules.context;
+        Ok(Self {
+            family: family::of_open_clip(settings.has_bias),
+            context,
+            padded_to: Some(context),
+            lower_cases: false,
+            trained_on: context,
+            pad_id: Some(0),
+            open_clip: Some(rules),
         })
     }
 }
@@ -487,7 +496,7 @@ mod tests {
         write("onnx/other.bin", b"1234");
         write("README.md", b"1234");
         assert_eq!(files.fingerprint(&[graph]), known[0], "other files do not matter");
-        for name in SETTINGS.into_iter().chain(["onnx/a.bin", graph]) {
+        for name in deciding_files().chain(["onnx/a.bin", graph]) {
             // With a time of its own, as a copy may keep it.
             write(name, if name == graph { &model } else { b"5678" });
             let changed = File::options().append(true).open(folder.path().join(name)).unwrap();
@@ -509,7 +518,8 @@ mod tests {
                 "model_type": model_type, "text_config": {"max_position_embeddings": positions}
             });
             fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-            ModelConfig::read(&files).map(|config| (config.context, config.padded_to, config.lower_cases))
+            let read = ModelConfig::read(&files, Format::Transformers);
+            read.map(|config| (config.context, config.padded_to, config.lower_cases))
         };
         for (model_type, positions, expected) in [
             ("siglip", Value::Null, (64, Some(64), false)),
@@ -519,8 +529,19 @@ mod tests {
             ("clip", Value::Null, (77, None, false)),
             ("clip", 248.into(), (248, None, false)),
             ("chinese_clip", 512.into(), (512, None, false)),
+            ("altclip", Value::Null, (512, None, false)),
+            ("altclip", 40.into(), (38, None, false)),
         ] {
             assert_eq!(read(model_type, positions.clone()), Ok(expected), "{model_type}, {positions}");
+        }
+        let open_clip = serde_json::json!({"model_cfg": {
+            "embed_dim": 4, "init_logit_bias": -10, "vision_cfg": {}, "text_cfg": {"context_length": 32}
+        }});
+        fs::write(folder.path().join(OPEN_CLIP_CONFIG), open_clip.to_string()).unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        for format in [Format::OpenClip, Format::Transformers] {
+            let found = ModelConfig::read(&files, format).unwrap();
+            assert_eq!((found.context, found.padded_to, found.family.has_bias), (32, Some(32), true));
         }
         for positions in [1.into(), (-1).into(), "64".into()] {
             let error = read("clip", positions).unwrap_err().to_string();

@@ -2,7 +2,13 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{error::ModelError, files::ModelFiles, tokenizer::TokenBatch};
+use super::{
+    error::ModelError,
+    files::ModelFiles,
+    origin::{Origin, Tower},
+    preprocess::Layout,
+    tokenizer::TokenBatch,
+};
 use crate::{
     config::{Device, Execution},
     engine::{
@@ -20,11 +26,10 @@ pub(super) struct Graph {
 /// What goes into a graph.
 #[derive(Clone, Copy)]
 pub(super) enum GraphInput<'a> {
-    /// Prepared pictures, one after the other, of this width and height.
+    /// Prepared pictures of this form, one after the other.
     Pictures {
         values: &'a [f32],
-        width: u32,
-        height: u32,
+        layout: Layout,
     },
     Texts(&'a TokenBatch),
 }
@@ -33,11 +38,14 @@ impl Graph {
     pub(super) fn open(
         engines: &Engines,
         files: &ModelFiles,
-        file: &str,
+        origin: &Origin,
+        tower: Tower,
         execution: &Execution,
         device: Device,
     ) -> Result<Self, ModelError> {
-        let opened = engines.open(&files.graph(file)?, execution, device);
+        let (file, source) =
+            (origin.name(tower), origin.open(files, tower, engines.fuses_attention(device))?);
+        let opened = engines.open(&source, execution, device);
         let engine = opened.map_err(|error| match error {
             EngineError::Rejected(reason) => files.unusable(file, reason),
             unavailable => unavailable.into(),
@@ -128,10 +136,13 @@ impl Graph {
 
     fn tensors<'v>(&self, input: GraphInput<'v>) -> Vec<Input<'v>> {
         match input {
-            GraphInput::Pictures { values, width, height } => {
+            GraphInput::Pictures { values, layout: Layout::Planes { width, height } } => {
                 let (width, height) = (width as usize, height as usize);
                 let shape = vec![values.len() / (3 * width * height), 3, height, width];
-                vec![Input { name: "pixel_values", shape, values: Values::Floats(values) }]
+                vec![Input { name: "pixel_values", shape, values: Values::Floats(Cow::Borrowed(values)) }]
+            }
+            GraphInput::Pictures { values, layout: layout @ Layout::Patches { most, .. } } => {
+                patches(values, layout, most as usize)
             }
             GraphInput::Texts(batch) => {
                 let tensor = |name, values| Input {
@@ -157,6 +168,28 @@ impl Graph {
     }
 }
 
+/// The inputs of a graph that takes patches: their values, which of them are real, and how many rows and columns a picture has.
+fn patches<'v>(values: &[f32], layout: Layout, most: usize) -> Vec<Input<'v>> {
+    let pictures = values.chunks_exact(layout.values());
+    let batch = pictures.len();
+    let (mut pixels, mut mask, mut shapes) = (Vec::with_capacity(values.len()), Vec::new(), Vec::new());
+    for picture in pictures {
+        let (values, shape) = picture.split_at(picture.len() - 2);
+        // Whole numbers, as the preprocessing writes them.
+        let [rows, columns] = [shape[0] as i64, shape[1] as i64];
+        let real = usize::try_from(rows * columns).unwrap_or(0).min(most);
+        pixels.extend_from_slice(values);
+        mask.extend(std::iter::repeat_n(1, real).chain(std::iter::repeat_n(0, most - real)));
+        shapes.extend([rows, columns]);
+    }
+    let input = |name, shape, values| Input { name, shape, values };
+    vec![
+        input("pixel_values", vec![batch, most, layout.patch_values()], Values::Floats(pixels.into())),
+        input("pixel_attention_mask", vec![batch, most], Values::Integers(mask.into())),
+        input("spatial_shapes", vec![batch, 2], Values::Integers(shapes.into())),
+    ]
+}
+
 /// Every row divided by its length.
 pub(super) fn unit_rows(rows: &Rows) -> Result<Vec<Vec<f32>>, ModelError> {
     rows.values
@@ -169,4 +202,28 @@ pub(super) fn unit_rows(rows: &Rows) -> Result<Vec<Vec<f32>>, ModelError> {
             Ok(row.iter().map(|value| value / length).collect())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_become_three_inputs() {
+        let layout = Layout::Patches { side: 1, most: 3 };
+        let picture = |value: f32, rows: f32, columns: f32| [&[value; 9][..], &[rows, columns]].concat();
+        let values = [picture(0.5, 1.0, 2.0), picture(0.25, 3.0, 1.0)].concat();
+        let inputs = patches(&values, layout, 3);
+        let names: Vec<_> = inputs.iter().map(|input| input.name).collect();
+        assert_eq!(names, layout.inputs());
+        let shapes: Vec<_> = inputs.iter().map(|input| input.shape.clone()).collect();
+        assert_eq!(shapes, [vec![2, 3, 3], vec![2, 3], vec![2, 2]]);
+        let [Values::Floats(pixels), Values::Integers(mask), Values::Integers(shapes)] =
+            [0, 1, 2].map(|at: usize| inputs[at].values.clone())
+        else {
+            panic!("{inputs:?}")
+        };
+        assert_eq!((&pixels[..9], &pixels[9..]), (&[0.5; 9][..], &[0.25; 9][..]));
+        assert_eq!((&mask[..], &shapes[..]), (&[1, 1, 0, 1, 1, 1][..], &[1, 2, 3, 1][..]));
+    }
 }

@@ -3,16 +3,20 @@
 //! A model knows no labels and no thresholds. Its text graph is loaded only while texts are encoded, since texts change with
 //! the configuration and pictures arrive all day.
 
+mod build;
 pub mod canary;
 mod context;
 mod digest;
 mod error;
+mod export;
 mod external_data;
 mod facts;
 mod family;
 mod files;
 mod graph;
 pub mod hub;
+mod layout;
+mod origin;
 pub mod preprocess;
 mod scale;
 mod serving;
@@ -28,6 +32,7 @@ use std::{
 
 pub use context::Options;
 pub use error::ModelError;
+pub use export::{ExportError, Exported, export};
 pub use facts::ModelFacts;
 pub use family::{Activation, Logits};
 pub use files::ModelFiles;
@@ -38,7 +43,8 @@ pub use tokenizer::Tokens;
 
 use self::{
     context::ModelContext,
-    files::{Graphs, Local},
+    layout::Local,
+    origin::{Origin, Tower},
     preprocess::Preprocessor,
     vision::Vision,
 };
@@ -69,13 +75,22 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = Graphs::find(files, &options.variant, local_graphs(&engines))?;
-        let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
-        let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
+        let origin = Origin::find(files, &options.variant, local_graphs(&engines))?;
+        let (config, preprocessing, preprocessor) = files.settings(origin.format(), options.backend)?;
+        let (tokenizer, layout) = (OnceLock::new(), preprocessor.layout());
         let (files, options) = (files.clone(), options.clone());
         let vector = Arc::default();
-        let context =
-            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing, vector };
+        let context = ModelContext {
+            engines,
+            files,
+            origin,
+            options,
+            config,
+            tokenizer,
+            layout,
+            preprocessing,
+            vector,
+        };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -162,14 +177,14 @@ impl Model {
     /// Whether the reference's graphs are on this machine.
     fn has_reference(&self) -> bool {
         let context = &self.text.0;
-        Graphs::find(&context.files, self.reference_variant(), local_graphs(&context.engines.local())).is_ok()
+        context.files.has_graphs(self.reference_variant(), local_graphs(&context.engines.local()))
     }
 
     /// A hash of everything that the vectors of pictures depend on, except for the pictures and the device.
     fn vision_fingerprint(&self, suffix: &str) -> [u8; 32] {
         let context = &self.text.0;
-        let graphs = Graphs::find(&context.files, suffix, local_graphs(&context.engines.local()));
-        context.fingerprint(graphs.as_ref().map_or(&context.graphs.vision, |graphs| &graphs.vision))
+        let origin = Origin::find(&context.files, suffix, local_graphs(&context.engines.local()));
+        context.fingerprint_of(origin.as_ref().unwrap_or(&context.origin), Tower::Vision)
     }
 
     /// Whether results of the model are kept on disk.
@@ -217,7 +232,10 @@ impl Model {
     pub fn survey_servers(&self) -> io::Result<Vec<Result<(), String>>> {
         let context = &self.text.0;
         match context.engines.server() {
-            Some(server) => remote::survey(server, &context.contract()),
+            Some(server) => match context.contract() {
+                Ok(contract) => remote::survey(server, &contract),
+                Err(error) => Ok(server.servers.iter().map(|_| Err(error.to_string())).collect()),
+            },
             None => Ok(Vec::new()),
         }
     }
@@ -228,13 +246,14 @@ impl Model {
         self.vision.batch()
     }
 
-    /// Copies the graph for pictures, with its weights, into `folder`, for a model server.
+    /// Writes the graph for pictures, with its weights, into `folder`, for a model server.
     ///
     /// # Errors
-    /// There is no graph for pictures alone, or a file cannot be copied.
+    /// There is no graph for pictures alone that a server can run, or a file cannot be written.
     pub fn copy_vision_graph(&self, folder: &Path) -> Result<(), ServingError> {
         let context = &self.text.0;
-        serving::copy_vision(&context.files, &context.graphs, folder)
+        context.contract()?;
+        serving::write_vision(&context.files, &context.origin, folder)
     }
 
     /// Loads the vision graph and nothing else: the least that a start can cost. The result frees it when it is dropped.
@@ -246,15 +265,16 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant, Local::Both)?;
+        let origin = Origin::find(files, &options.variant, Local::Both)?;
         let device = runtime.device(options.execution.device)?;
-        graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
+        let engines = runtime.into();
+        graph::Graph::open(&engines, files, &origin, Tower::Vision, &options.execution, device)
     }
 
-    /// The size of the vision graph's files in bytes, including its weights in other files.
+    /// The size of the vision graph in bytes, including its weights.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
-        self.text.0.files.graph_bytes(&self.text.0.graphs.vision)
+        self.text.0.origin.bytes(&self.text.0.files, Tower::Vision)
     }
 
     /// The part that encodes texts; its clones can be moved to other threads.
@@ -291,12 +311,27 @@ fn local_graphs(engines: &Engines) -> Local {
     }
 }
 
+/// Builds the graphs that follow from a configuration and a weight file, for the fuzzer. The configuration also says how pictures
+/// and texts are prepared, and the weight file is read as a vocabulary, too.
+#[cfg(fuzzing)]
+pub fn fuzz_build(config: &[u8], weights: &[u8]) {
+    build::fuzz(config, weights);
+    tokenizer::fuzz(weights);
+    let Ok(config) = serde_json::from_slice(config) else { return };
+    let _ = tokenizer::open_clip::OpenClipText::read(&config);
+    if let Ok(preprocessor) = Preprocessor::of_open_clip(&config) {
+        let mut tensor = Vec::new();
+        preprocessor.append(&Picture::of_rgb(3, 2, vec![128; 18]), &mut tensor);
+        assert_eq!(tensor.len(), preprocessor.tensor_len());
+    }
+}
+
 /// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.
 #[cfg(fuzzing)]
 pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
-    if let Ok(config) = files::ModelConfig::read(&files)
+    if let Ok(config) = files::ModelConfig::read(&files, build::Format::Transformers)
         && let Ok(tokenizer) = tokenizer::TextTokenizer::load(&files, config)
     {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);
@@ -319,9 +354,10 @@ mod tests {
         let ModelError::Incomplete { missing, .. } = load().err().unwrap() else {
             panic!("files are missing")
         };
-        assert_eq!(missing, files::REQUIRED);
+        let needed = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+        assert_eq!(missing, needed);
 
-        for name in files::REQUIRED.iter().chain(&["stakeout.json"]) {
+        for name in needed.iter().chain(&["stakeout.json"]) {
             let content = ModelFiles::bundled().read(name).unwrap().unwrap();
             std::fs::write(folder.path().join(name), content).unwrap();
         }

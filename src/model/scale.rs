@@ -11,6 +11,8 @@ use super::{
     family::Logits,
     files::ModelFiles,
     graph::{Graph, GraphInput},
+    origin::Tower,
+    preprocess::Layout,
 };
 use crate::{cache, config::Device, engine::Rows};
 
@@ -27,20 +29,23 @@ const PROBES: [&str; 6] = [
     "a tree",
 ];
 
-/// From `stakeout.json` if it exists, else from one run of the combined graph, else from the caller's options. `vision` is
-/// the graph that is already loaded.
+/// From `stakeout.json` if it exists, else from the weights that the graphs were built from, else from one run of the combined
+/// graph, else from the caller's options. `vision` is the graph that is already loaded.
 pub(super) fn find(context: &ModelContext, vision: &mut Graph) -> Result<Logits, ModelError> {
     if let Some(logits) = written(&context.files)? {
         return Ok(logits);
     }
-    let Some(file) = &context.graphs.combined else {
+    if let Some(logits) = context.origin.logits(&context.files)? {
+        return Ok(logits);
+    }
+    if !context.origin.has_combined() {
         return context.options.logits.ok_or_else(|| ModelError::Scale { place: context.files.place() });
-    };
+    }
     // With a model server, the loaded graph has pictures only.
-    let is_loaded = context.graphs.is_combined() && context.engines.server().is_none();
-    kept_or(kept_at(context, file).as_deref(), || match is_loaded {
+    let is_loaded = context.origin.is_combined() && context.engines.server().is_none();
+    kept_or(kept_at(context).as_deref(), || match is_loaded {
         true => measure(vision, context),
-        false => measure(&mut context.open(file, Device::Cpu)?, context),
+        false => measure(&mut context.open(Tower::Combined, Device::Cpu)?, context),
     })
 }
 
@@ -60,9 +65,9 @@ pub(super) fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> 
     }
 }
 
-/// The file in which the scale of this graph is kept; `None` if it is not kept.
-fn kept_at(context: &ModelContext, graph: &str) -> Option<PathBuf> {
-    let hash = context.fingerprint(graph);
+/// The file in which the scale of the combined graph is kept; `None` if it is not kept.
+fn kept_at(context: &ModelContext) -> Option<PathBuf> {
+    let hash = context.fingerprint(Tower::Combined);
     let folder = cache::folder().filter(|_| context.options.remember)?;
     Some(folder.join("scales").join(cache::hex(&hash[..16])).with_extension("json"))
 }
@@ -87,15 +92,18 @@ fn kept_or(
 
 /// Runs the combined graph, which gives embeddings and the logits computed from them, and solves for scale and bias.
 fn measure(graph: &mut Graph, context: &ModelContext) -> Result<Logits, ModelError> {
-    graph.check_inputs(&["pixel_values", "input_ids"])?;
+    graph.check_inputs(&[context.layout.inputs(), &["input_ids"]].concat())?;
     let outputs = ["logits_per_image", "image_embeds", "text_embeds"];
     for output in outputs {
         graph.output(&[output])?;
     }
-    let (width, height) = context.size;
+    let layout = context.layout;
     let texts = context.tokenizer()?.batch(&PROBES, graph.fixed("input_ids", 1))?;
-    let picture = noise(context.tensor_len());
-    let inputs = [GraphInput::Pictures { values: &picture, width, height }, GraphInput::Texts(&texts)];
+    let mut picture = noise(context.tensor_len());
+    if let (Layout::Patches { most, .. }, [.., rows, columns]) = (layout, &mut picture[..]) {
+        (*rows, *columns) = (1.0, most as f32);
+    }
+    let inputs = [GraphInput::Pictures { values: &picture, layout }, GraphInput::Texts(&texts)];
     let [logits, image, embedded] = graph.run(&inputs, outputs)?;
     let cosines: Vec<f64> =
         embedded.values.chunks_exact(embedded.columns.max(1)).map(|text| cosine(&image, text)).collect();

@@ -1,4 +1,4 @@
-//! Copies the graph for pictures, with its weights, for a model server.
+//! Writes the graph for pictures, with its weights, for a model server.
 
 use std::{
     fs::{self, File},
@@ -7,11 +7,15 @@ use std::{
 };
 
 use super::{
+    build::{self, Precision, Recipe},
     error::ModelError,
-    files::{Graphs, ModelFiles},
+    export::portable,
+    files::ModelFiles,
+    layout::Graphs,
+    origin::Origin,
 };
 
-/// Why a graph was not copied.
+/// Why a graph was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ServingError {
     /// The files of the model cannot be used.
@@ -26,24 +30,52 @@ pub enum ServingError {
         /// The folder.
         place: String,
     },
-    /// A file cannot be copied.
+    /// A file cannot be written.
     #[error("{} cannot be written: {error}", path.display())]
     Io {
-        /// The copy.
+        /// The file.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
 }
 
-/// Copies the graph for pictures to `folder` as `model.onnx`, and its weights to the places beside it that the graph names.
-pub(super) fn copy_vision(files: &ModelFiles, graphs: &Graphs, folder: &Path) -> Result<(), ServingError> {
+/// The name of the graph at a server.
+const GRAPH: &str = "model.onnx";
+
+/// Writes the graph for pictures to `folder` as `model.onnx`, and its weights to the places beside it that the graph names.
+pub(super) fn write_vision(files: &ModelFiles, origin: &Origin, folder: &Path) -> Result<(), ServingError> {
+    match origin {
+        Origin::Files(graphs, _) => copy_vision(files, graphs, folder),
+        Origin::Weights(recipe, precision) => build_vision(files, recipe, precision, folder),
+    }
+}
+
+fn build_vision(
+    files: &ModelFiles,
+    recipe: &Recipe,
+    precision: &Precision,
+    folder: &Path,
+) -> Result<(), ServingError> {
+    let numbers = folder.join("numbers.int8");
+    let written = recipe.export(build::Tower::Vision, &portable(precision, &numbers), &folder.join(GRAPH));
+    written.map_err(|error| files.unusable(&error.file, &error.problem))?;
+    // They are in the file with the weights.
+    match fs::remove_file(&numbers) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ServingError::Io { path: numbers, error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy_vision(files: &ModelFiles, graphs: &Graphs, folder: &Path) -> Result<(), ServingError> {
     if graphs.is_combined() {
         return Err(ServingError::Combined { place: files.place() });
     }
     let graph = graphs.vision.as_str();
     let beside = Path::new(graph).parent().unwrap_or(Path::new(""));
-    let target = folder.join("model.onnx");
+    let target = folder.join(GRAPH);
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| ServingError::Io { path, error }
@@ -73,7 +105,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::files::Local;
+    use crate::model::layout::Local;
 
     fn graphs(files: &ModelFiles) -> Graphs {
         Graphs::find(files, "", Local::Both).unwrap()

@@ -6,6 +6,7 @@ use super::{
     context::ModelContext,
     error::ModelError,
     graph::{GraphInput, unit_rows},
+    origin::Tower,
     tokenizer::Tokens,
 };
 use crate::config::Device;
@@ -21,24 +22,24 @@ impl TextEncoder {
     /// The text graph cannot be loaded, or it failed.
     pub fn encode(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         let Self(context) = self;
-        let file = &context.graphs.text;
-        let combined = context.graphs.is_combined();
+        let combined = context.origin.is_combined();
+        let pictures_and_texts = [context.layout.inputs(), &["input_ids"]].concat();
         let (needed, outputs): (&[_], &[_]) = match combined {
             false => (&["input_ids"], context.config.family.text_outputs),
-            true => (&["pixel_values", "input_ids"], &["text_embeds"]),
+            true => (&pictures_and_texts, &["text_embeds"]),
         };
         // On the processor, whatever runs the pictures: the vectors are kept on disk, so they must not depend on the device,
         // and the memory of a GPU is free for pictures.
-        let mut graph = context.open(file, Device::Cpu)?;
+        let mut graph = context.open(Tower::Text, Device::Cpu)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
-        let (width, height) = context.size;
+        let layout = context.layout;
         // A graph may fix the number of texts and pictures.
         let fixed = |input| graph.fixed(input, 0).filter(|rows| *rows > 0).unwrap_or(1);
         let (copies, pictures) = (fixed("input_ids"), fixed("pixel_values"));
         // A combined graph needs a picture, too.
         let blank = vec![0.0; if combined { context.tensor_len() * pictures } else { 0 }];
-        let picture = combined.then_some(GraphInput::Pictures { values: &blank, width, height });
+        let picture = combined.then_some(GraphInput::Pictures { values: &blank, layout });
         let mut vectors = Vec::with_capacity(texts.len());
         // One text per run: a text's vector then cannot depend on other texts, whatever the graph's precision.
         for text in texts {
@@ -62,7 +63,7 @@ impl TextEncoder {
     /// A hash of everything that a text's vector depends on, except for the text itself.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.0.fingerprint(&self.0.graphs.text)
+        self.0.fingerprint(Tower::Text)
     }
 
     /// The tokens of a text.

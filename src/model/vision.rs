@@ -5,8 +5,10 @@ use tracing::warn;
 use super::{
     context::{ModelContext, Options},
     error::ModelError,
-    files::{Graphs, Local},
     graph::{Graph, GraphInput, unit_rows},
+    layout::Local,
+    origin::{Origin, Tower},
+    preprocess::Layout,
     tokenizer::TokenBatch,
 };
 use crate::{config::Device, engine::Rows};
@@ -19,7 +21,7 @@ pub(super) struct Vision {
     filler: Option<TokenBatch>,
     /// The number of pictures in a run, where the graph fixes it.
     batch: Option<usize>,
-    size: (u32, u32),
+    layout: Layout,
 }
 
 impl Vision {
@@ -42,10 +44,14 @@ impl Vision {
 
     /// The graph at the model server; `None`: this machine runs it.
     fn at_server(context: &ModelContext) -> Option<Result<Self, ModelError>> {
-        let graph = Graph::at_server(&context.engines, &context.files, &context.contract())?;
+        context.engines.server()?;
         let vision = |graph: Graph| {
             let output = graph.output(context.config.family.image_outputs)?;
-            Ok(Self { graph, output, filler: None, batch: None, size: context.size })
+            Ok(Self { graph, output, filler: None, batch: None, layout: context.layout })
+        };
+        let graph = match context.contract() {
+            Ok(contract) => Graph::at_server(&context.engines, &context.files, &contract)?,
+            Err(error) => Err(error),
         };
         Some(graph.and_then(vision))
     }
@@ -54,14 +60,14 @@ impl Vision {
     /// machine, otherwise the one that runs on another device.
     pub(super) fn on_processor(context: &ModelContext) -> Result<Self, ModelError> {
         let reference = context.options.reference.as_deref().filter(|_| context.engines.needs_graph_files());
-        let graphs = reference.and_then(|suffix| Graphs::find(&context.files, suffix, Local::Both).ok());
-        Self::load(context, graphs.as_ref().unwrap_or(&context.graphs), Device::Cpu)
+        let origin = reference.and_then(|suffix| Origin::find(&context.files, suffix, Local::Both).ok());
+        Self::load(context, origin.as_ref().unwrap_or(&context.origin), Device::Cpu)
     }
 
     /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are
     /// then compiled and allocated before the first frame, and an error for lack of memory comes now.
     fn ready(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
-        let mut vision = Self::load(context, &context.graphs, device)?;
+        let mut vision = Self::load(context, &context.origin, device)?;
         if device.is_accelerator() {
             for pictures in [context.options.execution.max_batch, 1] {
                 vision.run(&vec![0.0; context.tensor_len() * vision.batch.unwrap_or(pictures)])?;
@@ -73,17 +79,18 @@ impl Vision {
         Ok(vision)
     }
 
-    fn load(context: &ModelContext, graphs: &Graphs, device: Device) -> Result<Self, ModelError> {
-        let file = &graphs.vision;
-        let combined = graphs.is_combined();
+    fn load(context: &ModelContext, origin: &Origin, device: Device) -> Result<Self, ModelError> {
+        let combined = origin.is_combined();
+        let pictures = context.layout.inputs();
+        let pictures_and_texts = [pictures, &["input_ids"]].concat();
         let (needed, outputs): (&[_], &[_]) = match combined {
-            false => (&["pixel_values"], context.config.family.image_outputs),
-            true => (&["pixel_values", "input_ids"], &["image_embeds"]),
+            false => (pictures, context.config.family.image_outputs),
+            true => (&pictures_and_texts, &["image_embeds"]),
         };
-        let graph = context.open(file, device)?;
+        let graph = context.open_of(origin, Tower::Vision, device)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
-        context.check_picture_size(&graph, file)?;
+        context.check_picture_size(&graph, Tower::Vision)?;
         let filler = match combined {
             false => None,
             true => {
@@ -92,7 +99,7 @@ impl Vision {
             }
         };
         let batch = graph.fixed("pixel_values", 0).filter(|batch| *batch > 0);
-        Ok(Self { graph, output, filler, batch, size: context.size })
+        Ok(Self { graph, output, filler, batch, layout: context.layout })
     }
 
     /// The number of pictures in a run, where the graph fixes it.
@@ -101,8 +108,7 @@ impl Vision {
     }
 
     fn run(&mut self, values: &[f32]) -> Result<Rows, ModelError> {
-        let (width, height) = self.size;
-        let pictures = GraphInput::Pictures { values, width, height };
+        let pictures = GraphInput::Pictures { values, layout: self.layout };
         let [rows] = match &self.filler {
             None => self.graph.run(&[pictures], [self.output])?,
             Some(filler) => self.graph.run(&[pictures, GraphInput::Texts(filler)], [self.output])?,
@@ -115,7 +121,7 @@ impl Vision {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let tensor_len = 3 * self.size.0 as usize * self.size.1 as usize;
+        let tensor_len = self.layout.values();
         let at_once = self.batch.map_or(values.len(), |batch| batch * tensor_len);
         let mut vectors = Vec::new();
         for values in values.chunks(at_once) {

@@ -124,7 +124,12 @@ impl std::fmt::Display for Candidate {
 pub(super) fn variants(files: &ModelFiles) -> Vec<&'static str> {
     // Half precision is slower on a processor, and weights of 4 bits fail the canary.
     let tried = ["fp32", "int8", "quantized", "uint8"];
-    tried.into_iter().filter(|name| files.is_complete(&Variant::suffix(name))).collect()
+    let is_there = |name: &&str| match *name {
+        "fp32" => files.is_complete(""),
+        // What is made from weights is made when someone asks for it.
+        name => files.has_onnx(&Variant::suffix(name)),
+    };
+    tried.into_iter().filter(is_there).collect()
 }
 
 /// The hub's name of the variant with this suffix.

@@ -49,6 +49,10 @@ pub enum Task {
 pub struct Measure {
     /// The model's folder; `None`: the bundled model.
     folder: Option<PathBuf>,
+    /// The command that fetches it, if the folder is in the hub's cache.
+    pull: Option<String>,
+    /// The folder with the tokenizer, if that is in another repository.
+    tokenizer: Option<PathBuf>,
     /// The suffix of the graphs.
     suffix: String,
     /// The suffix of the graphs that the canary compares with.
@@ -97,14 +101,17 @@ impl Request {
 impl Measure {
     /// The model of `config`, as `candidate` runs it.
     pub(super) fn new(config: &Config, found: &Found, candidate: &Candidate) -> Self {
-        let folder = match &found.files {
-            ModelFiles::Folder(folder) | ModelFiles::Cached { folder, .. } => Some(folder.clone()),
-            ModelFiles::Embedded(_) => None,
+        let (folder, pull, tokenizer) = match found.files.clone() {
+            ModelFiles::Folder(folder) => (Some(folder), None, None),
+            ModelFiles::Cached { folder, tokenizer, pull } => (Some(folder), Some(pull), tokenizer),
+            ModelFiles::Embedded(_) => (None, None, None),
         };
         let suffix = Variant::suffix(candidate.variant);
         let Execution { threads, max_batch, gpu_memory, .. } = config.execution;
         Self {
             folder,
+            pull,
+            tokenizer,
             reference: found.reference_for(&suffix),
             suffix,
             logits: found.logits.map(|logits| [logits.scale, logits.bias]),
@@ -135,7 +142,11 @@ impl Measure {
             reference: Some(self.reference),
             ..Options::default()
         };
-        let files = self.folder.map_or(ModelFiles::bundled(), ModelFiles::Folder);
+        let files = match (self.folder, self.pull) {
+            (None, _) => ModelFiles::bundled(),
+            (Some(folder), None) => ModelFiles::Folder(folder),
+            (Some(folder), Some(pull)) => ModelFiles::Cached { folder, tokenizer: self.tokenizer, pull },
+        };
         Ok((files, options))
     }
 }

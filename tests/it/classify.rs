@@ -207,7 +207,7 @@ fn a_missing_model_is_one_readable_error() {
         format!(
             "error: the model in {folder} is incomplete; missing: config.json, preprocessor_config.json, \
              tokenizer.json, onnx/vision_model.onnx, onnx/text_model.onnx (or onnx/model.onnx). A model is a folder in \
-             the hub's layout, with its ONNX export in `onnx/`\n"
+             the hub's layout, with its weights in `model.safetensors`, or with its ONNX export in `onnx/`\n"
         )
     );
     let hub = error("openai/clip-vit-base-patch16");

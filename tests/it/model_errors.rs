@@ -54,7 +54,7 @@ fn every_missing_file_is_in_one_message() {
     assert_eq!(
         text,
         "the model in FOLDER is incomplete; missing: tokenizer.json, onnx/vision_model.onnx (or onnx/model.onnx). A \
-         model is a folder in the hub's layout, with its ONNX export in `onnx/`"
+         model is a folder in the hub's layout, with its weights in `model.safetensors`, or with its ONNX export in `onnx/`"
     );
 }
 
@@ -66,8 +66,8 @@ fn an_unknown_type_lists_the_known_ones() {
     let Some(text) = config(r#"{"model_type": "align"}"#) else { return };
     assert_eq!(
         text,
-        "the model in FOLDER is of the type align, which is not supported; supported are clip, chinese_clip, siglip and siglip2 of \
-         fixed resolution"
+        "the model in FOLDER is of the type align, which is not supported; supported are clip, chinese_clip, siglip, siglip2, \
+         metaclip_2, altclip. Use google/siglip2-base-patch16-256 instead"
     );
     assert!(config("{}").unwrap().contains("no model_type"));
     assert!(config("{").unwrap().starts_with("config.json of the model in FOLDER cannot be used: "));

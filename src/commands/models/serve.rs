@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// The name of the model at the server [default: the last part of ID, and -vision]
     #[arg(long, value_parser = name)]
     name: Option<String>,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    /// auto, fp32, fp16, bf16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = commands::variant, default_value = "auto")]
     variant: Variant,
     /// A branch, a tag or a commit [default: main]

@@ -54,7 +54,7 @@ pub(super) struct Args {
     /// Take the model, the device and the label sets from a configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    /// auto, fp32, fp16, bf16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = commands::variant, default_value = "auto")]
     variant: Variant,
     /// The variant to compare with, on the CPU

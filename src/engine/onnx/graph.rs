@@ -26,6 +26,8 @@ use crate::{
 
 /// The setting of a session that records which provider runs which node. Versions that do not know it ignore it.
 const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
+/// The entry of a session with the folder of the weights, for a graph in memory.
+const FOLDER_OF_WEIGHTS: &str = "session.model_external_initializers_file_folder_path";
 
 pub(crate) struct OnnxGraph {
     session: Session,
@@ -82,7 +84,7 @@ impl OnnxGraph {
                 Ok(Tensor::<f16>::from_array((shape, halves)).map_err(rejected)?.into())
             }
             (Values::Floats(values), _) => {
-                Ok(TensorRef::from_array_view((shape, *values)).map_err(rejected)?.into())
+                Ok(TensorRef::from_array_view((shape, &**values)).map_err(rejected)?.into())
             }
             (Values::Integers(values), Some(TensorElementType::Int32)) => {
                 let values: Vec<i32> =
@@ -152,6 +154,10 @@ fn session(
         // By its path, so that weights in a file beside the graph are found.
         GraphContent::File(path) => builder.commit_from_file(path),
         GraphContent::Bytes(bytes) => builder.commit_from_memory(bytes),
+        GraphContent::BytesOfFolder(bytes, folder) => {
+            let folder = folder.to_str().ok_or_else(|| format!("{} is no UTF-8", folder.display()))?;
+            builder.with_config_entry(FOLDER_OF_WEIGHTS, folder).map_err(recovered)?.commit_from_memory(bytes)
+        }
     }
     .map_err(text)
 }

@@ -99,7 +99,7 @@ impl Engine for RemoteGraph {
     fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Rows>, EngineError> {
         let (number, values) = match inputs {
             [Input { name: PIXEL_VALUES, shape, values: Values::Floats(values) }] if outputs.len() == 1 => {
-                (shape.first().copied().unwrap_or_default(), *values)
+                (shape.first().copied().unwrap_or_default(), &values[..])
             }
             _ => {
                 return Err(EngineError::Rejected(

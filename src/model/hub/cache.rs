@@ -14,14 +14,16 @@ use std::{
 
 use serde_json::Value;
 
-use super::{environment::Environment, error::HubError};
+use super::{environment::Environment, error::HubError, known_models};
 use crate::{
     atomic_file,
     config::{Device, Variant, is_plain_path},
     model::{
         error::ModelError,
         family::Logits,
-        files::{Graphs, Local, ModelFiles},
+        files::ModelFiles,
+        layout::{self, Choice, Local, Vocabulary},
+        tokenizer::open_clip::tokenizer_repository,
     },
 };
 
@@ -43,6 +45,18 @@ pub(super) struct Repository {
     pub id: String,
     pub folder: PathBuf,
     locks: PathBuf,
+}
+
+/// A revision in the cache that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complete {
+    pub commit: String,
+    /// The suffix of the names of its graphs.
+    pub suffix: String,
+    /// The folder with its tokenizer, if that is in another repository.
+    pub tokenizer: Option<PathBuf>,
+    /// Whether its graphs are built from weights.
+    pub is_built: bool,
 }
 
 impl Repository {
@@ -80,27 +94,44 @@ impl Repository {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The commit of a revision and the suffix of its graphs, if a variant has all that this machine runs. Of several, the best for a
-    /// device. Otherwise the files that are missing for the best one; empty if nothing of the revision is there.
+    /// What is complete of a revision, if a variant has all that this machine runs. Of several variants, the best for a device.
+    /// Otherwise the files that are missing for the best one; empty if nothing of the revision is there.
     pub fn complete(
         &self,
         revision: &str,
         variant: Variant,
         device: Device,
         local: Local,
-    ) -> Result<(String, String), String> {
+    ) -> Result<Complete, String> {
         let commit = self.commit(revision).filter(|commit| self.snapshot(commit).is_dir());
         let commit = commit.ok_or_else(String::new)?;
-        let files = ModelFiles::Folder(self.snapshot(&commit));
+        let folder = self.snapshot(&commit);
+        let tokenizer = self.tokenizer_of_another(&folder);
+        let files = ModelFiles::Cached { folder, tokenizer: tokenizer.clone(), pull: String::new() };
         let mut first = String::new();
         for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
-            match Graphs::find(&files, &suffix, local) {
-                Ok(_) => return Ok((commit, suffix)),
+            match files.choice(&suffix, local) {
+                Ok(choice) => {
+                    let is_built = matches!(choice, Choice::Weights(_));
+                    return Ok(Complete { commit, suffix, tokenizer, is_built });
+                }
                 Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
                 Err(_) => {}
             }
         }
         Err(first)
+    }
+
+    /// The folder with the tokenizer of a model in OpenCLIP's format that uses the tokenizer of another repository.
+    fn tokenizer_of_another(&self, snapshot: &Path) -> Option<PathBuf> {
+        if Vocabulary::among(|name| snapshot.join(name).is_file()).is_some() {
+            return None;
+        }
+        let files = ModelFiles::Folder(snapshot.to_owned());
+        let config = files.json(layout::OPEN_CLIP_CONFIG).ok()?;
+        let named = known_models::full_name(tokenizer_repository(&config)?);
+        let other = Self::new(self.folder.parent()?, named).ok()?;
+        other.commit("main").map(|commit| other.snapshot(&commit))
     }
 
     /// Gives a blob its name in a snapshot: by a link, or by renaming it on a file system without links.

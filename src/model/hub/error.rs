@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     config::{Device, HubModel},
+    model::origin::NEVER_READ,
     shortage::Shortage,
 };
 
@@ -116,23 +117,36 @@ pub enum HubError {
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The repository has no graphs of this variant.
+    /// The repository has neither graphs of this variant nor weights that they can be built from.
     #[error(
         "{id} on the hub has no ONNX files{}. Name the repository that has them: `model: {{ id: {id}, onnx: \
          organisation/name }}`; many are named Xenova/... or onnx-community/...",
-        no_graphs(.variant, .there, .others, .searched)
+        no_graphs(.variant, .there, *.made, .others, .searched)
     )]
     NoGraphs {
         /// The repository.
         id: String,
         /// The variant that was named; empty if the repository has none at all.
         variant: Box<str>,
-        /// The variants that the repository has.
+        /// The variants that the repository has as ONNX files.
         there: Box<str>,
+        /// Whether other variants can be made from the weights.
+        made: bool,
         /// ONNX files of the repository with other names.
         others: Box<[String]>,
         /// Other repositories that were searched.
         searched: Box<[String]>,
+    },
+    /// The only weights are in a file that may hold code.
+    #[error(
+        "{file} of {id} on the hub cannot be used: {NEVER_READ}. A conversion that waits to be merged is used by its number: \
+         `model: {{ id: {id}, revision: refs/pr/N }}`"
+    )]
+    Pickle {
+        /// The repository.
+        id: String,
+        /// The file.
+        file: &'static str,
     },
     /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
     #[error("{id} on the hub cannot be used: {reason}")]
@@ -155,9 +169,9 @@ pub enum HubError {
         /// The file, as the graph names it.
         location: String,
     },
-    /// The repository has graphs, and lacks other files that they need.
+    /// The repository has graphs or weights, and lacks other files that they need.
     #[error(
-        "{id} on the hub lacks {missing}, without which its ONNX files cannot be used: name another repository with `onnx:`"
+        "{id} on the hub lacks {missing}, without which it cannot be used: name another repository with `onnx:`"
     )]
     Lacks {
         /// The repository.
@@ -242,7 +256,10 @@ impl HubError {
 
     /// Whether another repository may have what this one does not have.
     pub(super) fn is_absence(&self) -> bool {
-        matches!(self, Self::NoGraphs { .. } | Self::Unknown { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::NoGraphs { .. } | Self::Pickle { .. } | Self::Unknown { .. } | Self::Refused { .. }
+        )
     }
 
     /// The error without its remedy, for a failure that is retried.
@@ -291,15 +308,23 @@ fn lacking(missing: &str) -> String {
 }
 
 /// What a repository without usable graphs has instead.
-fn no_graphs(variant: &str, there: &str, others: &[String], searched: &[String]) -> String {
+fn no_graphs(variant: &str, there: &str, made: bool, others: &[String], searched: &[String]) -> String {
     let mut text = String::new();
     if !variant.is_empty() {
-        text += &format!(" of the variant {variant} (there are: {there})");
+        text += &format!(" of the variant {variant}");
+        if !there.is_empty() {
+            text += &format!(" (there are: {there})");
+        }
     } else if !others.is_empty() {
         text += &format!(
             " that fit together as `model.onnx`, or as `vision_model.onnx` and `text_model.onnx` of one variant (it has {})",
             others.join(", ")
         );
+    } else if !made {
+        text += " and no `model.safetensors`";
+    }
+    if made {
+        text += "; fp32, fp16, bf16 and int8 can be made from the weights";
     }
     if !searched.is_empty() {
         text += &format!(" (searched as well: {})", searched.join(", "));

@@ -14,6 +14,13 @@ pub enum Event<'a> {
         /// The device that it was chosen for.
         device: Device,
     },
+    /// There are no ONNX files of this variant: the graphs are built from the weights.
+    FromWeights {
+        /// The repository.
+        id: &'a str,
+        /// The hub's name of the variant.
+        variant: &'static str,
+    },
     /// The download of a file begins.
     Begins {
         /// Its name in the repository.

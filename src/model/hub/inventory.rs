@@ -12,7 +12,8 @@ use crate::{
     config::{Device, HubModel, Variant},
     model::{
         digest::{self, Verdict},
-        files::{Local, ModelFiles},
+        files::ModelFiles,
+        layout::Local,
     },
 };
 
@@ -34,7 +35,7 @@ pub struct Held {
 }
 
 impl Hub {
-    /// Every model in the cache that has ONNX files. The cache may contain other repositories.
+    /// Every model in the cache that can be loaded, from ONNX files or from its weights. The cache may contain other repositories.
     #[must_use]
     pub fn list(&self) -> Vec<Held> {
         cache::repositories(&self.cache).iter().flat_map(held).collect()
@@ -56,7 +57,7 @@ impl Hub {
         cache::files_below(folder).into_iter().map(check).collect()
     }
 
-    /// Removes a model and the repository with its ONNX files from the cache, and returns the names of both.
+    /// Removes a model and the repository with its ONNX files from the cache, and returns the names of those that were there.
     ///
     /// # Errors
     /// The model is not in the cache, or it cannot be removed.

@@ -13,6 +13,8 @@ use super::{
 use crate::model::family::Logits;
 
 const FILE: &str = "model.safetensors";
+/// In repositories of OpenCLIP's format.
+const OPEN_CLIP_FILE: &str = "open_clip_model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// An index of ten thousand tensors is a tenth of this.
 const LONGEST_INDEX: u64 = 16 << 20;
@@ -27,8 +29,10 @@ pub(super) fn logits(
     report: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Logits>, HubError> {
     let path = FilePath { id, revision, file: FILE };
-    if let Some(logits) = optional(in_file(client, path, report))? {
-        return Ok(logits);
+    for file in [FILE, OPEN_CLIP_FILE] {
+        if let Some(logits) = optional(in_file(client, FilePath { file, ..path }, report))? {
+            return Ok(logits);
+        }
     }
     // The weights of large models are in several files, and an index says which tensor is in which file.
     let index = FilePath { file: INDEX, ..path };

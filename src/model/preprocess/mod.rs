@@ -1,22 +1,27 @@
 //! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
-//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A
-//! setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
-//! the result is close to the reference's for the same frame as RGB (`planes`).
+//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors, or
+//! OpenCLIP's transforms for models in its format (`open_clip`). A setting that cannot be followed exactly is an error. Frames
+//! of a video are resized as planes, which no reference does; the result is close to the reference's for the same frame as RGB
+//! (`planes`). A model of free resolution takes patches (`patches`).
 
+mod layout;
+mod open_clip;
+mod patches;
 mod planes;
 mod resize;
 mod settings;
 
 use std::borrow::Cow;
 
+pub use layout::Layout;
 pub use resize::Backend;
 use serde_json::Value;
 pub use settings::SettingError;
 
 use self::{
     resize::Filter,
-    settings::{Resize, Settings},
+    settings::{Resize, Rounding, Settings},
 };
 use super::family::Family;
 use crate::picture::{Picture, Pixels};
@@ -30,10 +35,13 @@ pub struct Preprocessor {
     /// Whether the transparent colour of a picture becomes white.
     convert_rgb: bool,
     backend: Backend,
+    /// Where the crop is.
+    rounding: Rounding,
+    /// The level of the pixels around a picture that is smaller than the crop.
+    fill: u8,
     /// The value of every byte, for each channel.
     table: [[f32; 256]; 3],
-    width: u32,
-    height: u32,
+    layout: Layout,
 }
 
 impl Preprocessor {
@@ -53,47 +61,61 @@ impl Preprocessor {
         Self::of_settings(&Settings::read(value, Some(family))?, backend)
     }
 
+    /// From the content of `open_clip_config.json`.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub(super) fn of_open_clip(config: &Value) -> Result<Self, SettingError> {
+        // OpenCLIP resizes with Pillow, whatever else is installed.
+        Self::of_settings(&open_clip::read(config)?, Backend::Pil)
+    }
+
     fn of_settings(settings: &Settings, backend: Backend) -> Result<Self, SettingError> {
-        let (width, height) = settings.output()?;
         Ok(Self {
             resize: settings.resize,
             filter: settings.filter,
             crop: settings.crop,
             convert_rgb: settings.convert_rgb,
             backend,
+            rounding: settings.rounding,
+            fill: settings.fill,
             table: settings.table(backend),
-            width,
-            height,
+            layout: settings.output()?,
         })
     }
 
-    /// Width and height of every result, in pixels.
+    /// The form of every result.
     #[must_use]
-    pub fn size(&self) -> (u32, u32) {
-        (self.width, self.height)
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
-    /// The number of values of one prepared picture: `3 * height * width`.
+    /// The number of values of one prepared picture.
     #[must_use]
     pub fn tensor_len(&self) -> usize {
-        3 * self.width as usize * self.height as usize
+        self.layout.values()
     }
 
-    /// Appends the picture's values to `tensor`: the red, green and blue plane, each row by row.
+    /// Appends the picture's values to `tensor`.
     pub fn append(&self, picture: &Picture, tensor: &mut Vec<f32>) {
         let bytes = self.bytes(picture);
+        if let Layout::Patches { side, most } = self.layout {
+            let size = self.resized(picture.width, picture.height);
+            return patches::append(&bytes, size, &self.table, (side, most), tensor);
+        }
         for (channel, table) in self.table.iter().enumerate() {
             tensor.extend(bytes.as_chunks::<3>().0.iter().map(|pixel| table[usize::from(pixel[channel])]));
         }
     }
 
-    /// The picture resized and cropped, still as 8-bit RGB, row by row: `width * height * 3` bytes.
+    /// The picture resized and cropped, still as 8-bit RGB, row by row.
     #[must_use]
     pub fn bytes(&self, picture: &Picture) -> Vec<u8> {
         let from = (picture.width, picture.height);
         let to = self.resized(picture.width, picture.height);
-        let columns = Window::centred(to.0, self.crop.map(|crop| crop.0), self.backend);
-        let rows = Window::centred(to.1, self.crop.map(|crop| crop.1), self.backend);
+        let window = |edge, crop| Window::centred(edge, crop, self.rounding, self.backend);
+        let columns = window(to.0, self.crop.map(|crop| crop.0));
+        let rows = window(to.1, self.crop.map(|crop| crop.1));
         let window = (columns.kept(), rows.kept());
         let part = match &picture.pixels {
             Pixels::Rgb(rgb) => {
@@ -102,7 +124,7 @@ impl Preprocessor {
             }
             Pixels::Planes(planes) => planes::resize(planes, from, to, window, self.filter),
         };
-        padded(part, columns, rows)
+        padded(part, columns, rows, self.fill)
     }
 
     fn without_transparent_colour<'a>(&self, rgb: &'a [u8], transparent: Option<[u8; 3]>) -> Cow<'a, [u8]> {
@@ -125,10 +147,22 @@ impl Preprocessor {
         match self.resize {
             None => (width, height),
             Some(Resize::Exact(width, height)) => (width, height),
+            Some(Resize::Patches { side, most }) => patches::size((width, height), side, most),
             Some(Resize::ShortestEdge(short)) if width <= height => (short, long_edge(short, height, width)),
             Some(Resize::ShortestEdge(short)) => (long_edge(short, width, height), short),
+            Some(Resize::Cover(to)) => scaled((width, height), to, f64::min),
+            Some(Resize::Within(to)) => scaled((width, height), to, f64::max),
         }
     }
+}
+
+/// A size with its proportion kept: divided by the ratio of one of its edges to the same edge of `to`. In float64, rounded to the
+/// nearest pixel, half to even; at least one pixel.
+fn scaled(from: (u32, u32), to: (u32, u32), choose: impl Fn(f64, f64) -> f64) -> (u32, u32) {
+    let ratio = |from: u32, to: u32| f64::from(from) / f64::from(to);
+    let ratio = choose(ratio(from.0, to.0), ratio(from.1, to.1));
+    let edge = |edge: u32| ((f64::from(edge) / ratio).round_ties_even() as u32).max(1);
+    (edge(from.0), edge(from.1))
 }
 
 /// A copy of a picture for people, as RGB, whose longer side has at most `longest` pixels. A smaller picture keeps its size.
@@ -166,15 +200,23 @@ struct Window {
 }
 
 impl Window {
-    fn centred(edge: u32, crop: Option<u32>, backend: Backend) -> Self {
+    fn centred(edge: u32, crop: Option<u32>, rounding: Rounding, backend: Backend) -> Self {
         match crop {
             None => Self { start: 0, len: edge, before: 0, after: 0 },
-            Some(crop) if crop <= edge => Self { start: (edge - crop) / 2, len: crop, before: 0, after: 0 },
+            Some(crop) if crop <= edge => {
+                let more = edge - crop;
+                let start = match rounding {
+                    Rounding::Down => more / 2,
+                    // Of a half, the even neighbour.
+                    Rounding::HalfToEven => more / 2 + u32::from(more % 4 == 3),
+                };
+                Self { start, len: crop, before: 0, after: 0 }
+            }
             Some(crop) => {
                 let missing = crop - edge;
-                let before = match backend {
-                    Backend::Torchvision => missing / 2,
-                    Backend::Pil => missing.div_ceil(2),
+                let before = match (rounding, backend) {
+                    (Rounding::HalfToEven, _) | (_, Backend::Torchvision) => missing / 2,
+                    (Rounding::Down, Backend::Pil) => missing.div_ceil(2),
                 };
                 Self { start: 0, len: edge, before, after: missing - before }
             }
@@ -186,14 +228,14 @@ impl Window {
     }
 }
 
-/// Adds black around a picture that is smaller than the crop.
-fn padded(part: Vec<u8>, columns: Window, rows: Window) -> Vec<u8> {
+/// Adds pixels of one level around a picture that is smaller than the crop.
+fn padded(part: Vec<u8>, columns: Window, rows: Window, fill: u8) -> Vec<u8> {
     if columns.before + columns.after + rows.before + rows.after == 0 {
         return part;
     }
     let width = (columns.before + columns.len + columns.after) as usize * 3;
     let height = (rows.before + rows.len + rows.after) as usize;
-    let mut whole = vec![0; width * height];
+    let mut whole = vec![fill; width * height];
     for (row, pixels) in part.chunks_exact(columns.len as usize * 3).enumerate() {
         let start = (rows.before as usize + row) * width + columns.before as usize * 3;
         whole[start..start + pixels.len()].copy_from_slice(pixels);

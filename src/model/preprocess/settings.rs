@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::resize::{Backend, Filter};
+use super::{
+    layout::Layout,
+    resize::{Backend, Filter},
+};
 use crate::model::family::{self, CLIP_PREPROCESSING, Family, PLAIN_PREPROCESSING, Preprocessing};
 
 /// What is wrong with the settings of an image processor.
@@ -29,6 +32,34 @@ pub(super) enum Resize {
     ShortestEdge(u32),
     /// Exactly this width and height.
     Exact(u32, u32),
+    /// The smallest size that covers this width and height, with the proportion kept.
+    Cover((u32, u32)),
+    /// The largest size within this width and height, with the proportion kept.
+    Within((u32, u32)),
+    /// Whole patches, at most `most` of them, in about the proportion of the picture.
+    Patches {
+        /// The edge of a patch in pixels.
+        side: u32,
+        most: u32,
+    },
+}
+
+/// Where the middle of an edge is, if the number of pixels around the crop is odd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounding {
+    /// The smaller part is before the crop.
+    Down,
+    /// The part before the crop is even.
+    HalfToEven,
+}
+
+/// How a byte becomes a number before it is normalised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rescale {
+    /// Multiplied by a factor.
+    Factor(f64),
+    /// Divided by 255 in float32.
+    Divided,
 }
 
 pub(super) struct Settings {
@@ -36,9 +67,12 @@ pub(super) struct Settings {
     pub filter: Filter,
     pub crop: Option<(u32, u32)>,
     pub convert_rgb: bool,
-    rescale: Option<f64>,
+    pub rounding: Rounding,
+    /// The level of the pixels around a picture that is smaller than the crop.
+    pub fill: u8,
+    pub rescale: Option<Rescale>,
     /// Mean and standard deviation of each channel.
-    normalize: Option<([f64; 3], [f64; 3])>,
+    pub normalize: Option<([f64; 3], [f64; 3])>,
 }
 
 /// The rescaling of the image processors where a file says nothing.
@@ -56,37 +90,48 @@ impl Settings {
             return Err(SettingError::Json("it contains something else".to_owned()));
         };
         let keys = Keys(keys);
-        let Preprocessing { crops, mean, std } = keys.defaults(family)?;
+        let Preprocessing { crops, patches, mean, std } = keys.defaults(family)?;
         for key in ["do_pad", "use_square_size"] {
             if keys.flag(key, false)? {
                 return Err(wrong(key, "false", &Value::Bool(true)));
             }
         }
-        let cropped = keys.flag("do_center_crop", crops)?;
+        let cropped = !patches && keys.flag("do_center_crop", crops)?;
+        let resized = keys.flag("do_resize", true)?;
         Ok(Self {
-            resize: if keys.flag("do_resize", true)? { Some(keys.size(crops)?) } else { None },
-            filter: keys.filter()?,
+            resize: match (resized, patches) {
+                (true, true) => Some(keys.patches()?),
+                (true, false) => Some(keys.size(crops)?),
+                (false, true) => return Err(wrong("do_resize", "true", &Value::Bool(false))),
+                (false, false) => None,
+            },
+            filter: keys.filter(if patches { Filter::Bilinear } else { Filter::Bicubic })?,
             crop: if cropped { Some(keys.crop_size()?) } else { None },
             convert_rgb: keys.flag_or_null("do_convert_rgb")?,
+            rounding: Rounding::Down,
+            fill: 0,
             rescale: if keys.flag("do_rescale", true)? {
-                Some(keys.number("rescale_factor", RESCALE)?)
+                Some(Rescale::Factor(keys.number("rescale_factor", RESCALE)?))
             } else {
                 None
             },
             normalize: if keys.flag("do_normalize", true)? {
-                Some((keys.channels("image_mean", mean)?, keys.channels("image_std", std)?))
+                let of = |key, default| channels(key, keys.get(key).unwrap_or(&Value::Null), default);
+                Some((of("image_mean", mean)?, of("image_std", std)?))
             } else {
                 None
             },
         })
     }
 
-    /// Width and height of the result, which must be the same for every picture: the pictures of a batch are one tensor.
-    pub fn output(&self) -> Result<(u32, u32), SettingError> {
+    /// The form of the result, which must be the same for every picture: the pictures of a batch are one tensor.
+    pub fn output(&self) -> Result<Layout, SettingError> {
         match (self.crop, self.resize) {
-            (Some(crop), _) => Ok(crop),
-            (None, Some(Resize::Exact(width, height))) => Ok((width, height)),
-            (None, Some(Resize::ShortestEdge(_))) => Err(SettingError::Key {
+            (Some((width, height)), _) | (None, Some(Resize::Exact(width, height))) => {
+                Ok(Layout::Planes { width, height })
+            }
+            (None, Some(Resize::Patches { side, most })) => Ok(Layout::Patches { side, most }),
+            (None, Some(Resize::ShortestEdge(_) | Resize::Cover(_) | Resize::Within(_))) => Err(SettingError::Key {
                 key: "do_center_crop",
                 problem: "must be true where `size` gives only the shortest edge; otherwise every picture would get \
                           another size"
@@ -112,8 +157,16 @@ impl Settings {
     }
 }
 
-fn normalized(byte: u8, rescale: Option<f64>, normalize: Option<(f64, f64)>, backend: Backend) -> f32 {
+fn normalized(byte: u8, rescale: Option<Rescale>, normalize: Option<(f64, f64)>, backend: Backend) -> f32 {
     let value = f32::from(byte);
+    let rescale = match rescale {
+        Some(Rescale::Divided) => {
+            let value = value / 255.0;
+            return normalize.map_or(value, |(mean, std)| (value - mean as f32) / std as f32);
+        }
+        Some(Rescale::Factor(factor)) => Some(factor),
+        None => None,
+    };
     match (rescale, normalize, backend) {
         (None, None, _) => value,
         // torchvision folds the rescaling into mean and standard deviation.
@@ -143,8 +196,8 @@ impl Keys {
     fn defaults(&self, family: Option<&Family>) -> Result<Preprocessing, SettingError> {
         let types = ["image_processor_type", "feature_extractor_type"];
         if let Some((key, value)) = types.into_iter().find_map(|key| Some((key, self.get(key)?))) {
-            let named = value.as_str().and_then(family::of_image_processor);
-            let unknown = || wrong(key, &format!("one of {}", family::image_processors()), value);
+            let named = value.as_str().and_then(family::of_image_processor).filter(|it| it.fits(family));
+            let unknown = || wrong(key, &format!("one of {}", family::image_processors(family)), value);
             return Ok(named.ok_or_else(unknown)?.preprocessing);
         }
         let code = ["AutoImageProcessor", "AutoFeatureExtractor"];
@@ -180,19 +233,6 @@ impl Keys {
         }
     }
 
-    fn channels(&self, key: &'static str, default: [f64; 3]) -> Result<[f64; 3], SettingError> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        let numbers = match value {
-            Value::Array(items) => items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>(),
-            value => value.as_f64().map(|number| vec![number; 3]),
-        };
-        let fits = |numbers: &[f64; 3]| key != "image_std" || numbers.iter().all(|std| *std > 0.0);
-        numbers
-            .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
-            .filter(fits)
-            .ok_or_else(|| wrong(key, "three numbers, for red, green and blue", value))
-    }
-
     fn size(&self, crops: bool) -> Result<Resize, SettingError> {
         const WANTED: &str = "a number, {\"shortest_edge\": N} or {\"height\": N, \"width\": N}";
         match self.get("size") {
@@ -219,9 +259,23 @@ impl Keys {
         }
     }
 
-    fn filter(&self) -> Result<Filter, SettingError> {
+    /// The edge of a patch, and the most patches of a picture.
+    fn patches(&self) -> Result<Resize, SettingError> {
+        let number = |key: &'static str, default: u32, most: u32| match self.get(key) {
+            None => Ok(default),
+            Some(value) => edge(value)
+                .filter(|number| *number <= most)
+                .ok_or_else(|| wrong(key, &format!("a whole number up to {most}"), value)),
+        };
+        Ok(Resize::Patches {
+            side: number("patch_size", 16, 32)?,
+            most: number("max_num_patches", 256, 4096)?,
+        })
+    }
+
+    fn filter(&self, default: Filter) -> Result<Filter, SettingError> {
         match self.get("resample") {
-            None => Ok(Filter::Bicubic),
+            None => Ok(default),
             Some(value) => match value.as_u64() {
                 Some(2) => Ok(Filter::Bilinear),
                 Some(3) => Ok(Filter::Bicubic),
@@ -231,8 +285,27 @@ impl Keys {
     }
 }
 
+/// A number for each channel, or one for all of them.
+pub(super) fn channels(
+    key: &'static str,
+    value: &Value,
+    default: [f64; 3],
+) -> Result<[f64; 3], SettingError> {
+    let numbers = match value {
+        Value::Null => return Ok(default),
+        Value::Array(items) => items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>(),
+        value => value.as_f64().map(|number| vec![number; 3]),
+    };
+    let is_deviation = ["image_std", "std"].contains(&key);
+    let fits = |numbers: &[f64; 3]| !is_deviation || numbers.iter().all(|std| *std > 0.0);
+    numbers
+        .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
+        .filter(fits)
+        .ok_or_else(|| wrong(key, "three numbers, for red, green and blue", value))
+}
+
 /// An edge in pixels. A limit above every model's protects the memory.
-fn edge(value: &Value) -> Option<u32> {
+pub(super) fn edge(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|edge| u32::try_from(edge).ok()).filter(|edge| (1..=4096).contains(edge))
 }
 
@@ -241,6 +314,6 @@ fn rectangle(value: &Value) -> Option<(u32, u32)> {
     Some((edges.get("width").and_then(edge)?, edges.get("height").and_then(edge)?))
 }
 
-fn wrong(key: &'static str, wanted: &str, found: &Value) -> SettingError {
+pub(super) fn wrong(key: &'static str, wanted: &str, found: &Value) -> SettingError {
     SettingError::Key { key, problem: format!("{found} is not supported; it must be {wanted}") }
 }

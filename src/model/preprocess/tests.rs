@@ -5,6 +5,13 @@ fn preprocessor(json: &str) -> Preprocessor {
         .unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
+fn size_of(preprocessor: &Preprocessor) -> (u32, u32) {
+    match preprocessor.layout() {
+        Layout::Planes { width, height } => (width, height),
+        Layout::Patches { .. } => panic!("{:?}", preprocessor.layout()),
+    }
+}
+
 fn picture(width: u32, height: u32, rgb: &[u8]) -> Picture {
     Picture::of_rgb(width, height, rgb.to_vec())
 }
@@ -39,7 +46,7 @@ fn old_and_new_forms_of_size_mean_the_same() {
         (r#"{"do_resize": false, "crop_size": 6}"#, (6, 6), None),
     ] {
         let found = preprocessor(json);
-        assert_eq!((found.size(), found.resize), (size, resize), "{json}");
+        assert_eq!((size_of(&found), found.resize), (size, resize), "{json}");
     }
 }
 
@@ -65,10 +72,9 @@ fn a_setting_that_is_not_supported_is_named() {
             r#"{"image_processor_type": "ViTImageProcessor"}"#,
             "image_processor_type: \"ViTImageProcessor\" is not",
         ),
-        (
-            r#"{"image_processor_type": "Siglip2ImageProcessor"}"#,
-            "image_processor_type: \"Siglip2ImageProcessor\"",
-        ),
+        (r#"{"image_processor_type": "Siglip2ImageProcessor", "do_resize": false}"#, "do_resize: false"),
+        (r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 64}"#, "patch_size: 64"),
+        (r#"{"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 0}"#, "max_num_patches: 0"),
         (r#"{"image_processor_type": 7}"#, "image_processor_type: 7"),
         (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "feature_extractor_type: "),
         (r#"{"auto_map": {"AutoImageProcessor": "a.B"}, "size": 8, "crop_size": 8}"#, "auto_map: "),
@@ -86,7 +92,7 @@ fn settings_without_a_class_are_those_of_the_models_family() {
         let family = crate::model::family::of_model_type(model_type).unwrap();
         let value = serde_json::from_str(json).unwrap();
         let found = Preprocessor::of_model(value, family, Backend::Torchvision).unwrap();
-        (found.size(), found.resize)
+        (size_of(&found), found.resize)
     };
     let square = r#"{"size": {"height": 8, "width": 8}, "crop_size": {"height": 4, "width": 4}}"#;
     assert_eq!(of("siglip", square), ((8, 8), Some(Resize::Exact(8, 8))));
@@ -94,6 +100,32 @@ fn settings_without_a_class_are_those_of_the_models_family() {
     assert_eq!(of("clip", "{}"), ((224, 224), Some(Resize::ShortestEdge(224))));
     let named = r#"{"image_processor_type": "SiglipImageProcessor", "crop_size": 4}"#;
     assert_eq!(of("clip", named), ((224, 224), Some(Resize::Exact(224, 224))));
+    assert_eq!(of("siglip2", named), ((224, 224), Some(Resize::Exact(224, 224))));
+}
+
+#[test]
+fn patches_are_for_models_of_free_resolution() {
+    let of = |model_type, json| {
+        let family = crate::model::family::of_model_type(model_type).unwrap();
+        Preprocessor::of_model(serde_json::from_str(json).unwrap(), family, Backend::Torchvision)
+    };
+    let named = r#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "max_num_patches": 9}"#;
+    let found = of("siglip2", named).unwrap();
+    assert_eq!(found.layout(), Layout::Patches { side: 4, most: 9 });
+    let mut tensor = Vec::new();
+    found.append(&plain(10, 50, [255, 0, 255]), &mut tensor);
+    assert_eq!(tensor.len(), found.tensor_len());
+    let (rows, columns) = (tensor[tensor.len() - 2], tensor[tensor.len() - 1]);
+    assert_eq!((rows, columns), (5.0, 1.0), "the picture keeps its proportion as far as possible");
+    assert_eq!(tensor[..3], [1.0, -1.0, 1.0]);
+
+    let unnamed = of("siglip2", "{}").unwrap();
+    assert_eq!(
+        (unnamed.layout(), unnamed.filter),
+        (Layout::Patches { side: 16, most: 256 }, Filter::Bilinear)
+    );
+    let error = of("siglip", named).unwrap_err().to_string();
+    assert!(error.contains("\"Siglip2ImageProcessor\" is not supported; it must be one of CLIP"), "{error}");
 }
 
 #[test]
@@ -142,13 +174,21 @@ fn the_transparent_colour_becomes_white_where_the_model_converts() {
 #[test]
 fn a_crop_keeps_the_middle_and_pads_what_is_missing() {
     let window = |edge, crop, backend| {
-        let window = Window::centred(edge, Some(crop), backend);
+        let window = Window::centred(edge, Some(crop), Rounding::Down, backend);
         (window.start, window.len, window.before, window.after)
     };
     assert_eq!(window(9, 4, Backend::Torchvision), (2, 4, 0, 0));
     assert_eq!(window(4, 4, Backend::Torchvision), (0, 4, 0, 0));
     assert_eq!(window(4, 9, Backend::Torchvision), (0, 4, 2, 3));
     assert_eq!(window(4, 9, Backend::Pil), (0, 4, 3, 2));
+    // OpenCLIP uses Pillow, and rounds otherwise.
+    let window = |edge, crop| {
+        let window = Window::centred(edge, Some(crop), Rounding::HalfToEven, Backend::Pil);
+        (window.start, window.len, window.before, window.after)
+    };
+    let starts = [0, 1, 2, 3, 4, 5, 6, 7].map(|more| window(10 + more, 10).0);
+    assert_eq!(starts, [0, 0, 1, 2, 2, 2, 3, 4]);
+    assert_eq!(window(4, 9), (0, 4, 2, 3));
     let json = r#"{"do_resize": false, "crop_size": {"height": 1, "width": 3}}"#;
     assert_eq!(preprocessor(json).bytes(&plain(1, 5, [7; 3])), [0, 0, 0, 7, 7, 7, 0, 0, 0]);
 }

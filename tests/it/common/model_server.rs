@@ -336,7 +336,8 @@ async fn infer(
         Reaction::ErrorForSeveral(code, text) if shape[0] > 1 => return Err(Status::new(code, text)),
         _ => {}
     }
-    let input = Input { name: "pixel_values", shape: shape.clone(), values: Values::Floats(&pixels) };
+    let input =
+        Input { name: "pixel_values", shape: shape.clone(), values: Values::Floats((&pixels).into()) };
     let mut rows = GRAPH.lock().unwrap().run(&[input], &["image_embeds"]).unwrap().remove(0);
     if answer == Reaction::Opposite {
         rows.values.iter_mut().for_each(|value| *value = -*value);

@@ -1,4 +1,4 @@
-// Writes the parts of a message in the encoding of Protocol Buffers. The unit tests of `model/external_data` include this file, too.
+// Writes the parts of a message in the encoding of Protocol Buffers. Unit tests of `model` include this file, too.
 
 /// A number.
 pub fn number(value: u64) -> Vec<u8> {

@@ -1,6 +1,19 @@
-//! Texts into token ids, as the reference's pipeline does it.
+//! Texts into token ids, as the reference does it: Hugging Face's pipeline, or OpenCLIP for models in its format.
+//!
+//! The library reads `tokenizer.json`. A model without this file has its vocabulary in older files, of which the content of a
+//! `tokenizer.json` is made: one module for each form.
+
+mod clean;
+mod clip_bpe;
+mod declared;
+pub(super) mod open_clip;
+mod sentencepiece;
+mod source;
+mod unigram;
+mod wordpiece;
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -9,6 +22,7 @@ use serde_json::Value;
 use tokenizers::{PaddingDirection, PaddingParams, PaddingStrategy};
 use tracing::warn;
 
+use self::{source::Source, unigram::SiglipText};
 use super::{
     error::ModelError,
     files::{ModelConfig, ModelFiles},
@@ -25,6 +39,9 @@ pub(super) struct TextTokenizer {
     /// Whether the padding is before the text.
     pads_left: bool,
     lowercase: bool,
+    /// The id that is replaced by 0.
+    stripped: Option<i64>,
+    siglip: Option<SiglipText>,
 }
 
 /// The tokens of one text.
@@ -46,29 +63,35 @@ impl Tokens {
 
 impl TextTokenizer {
     pub(super) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
-        const FILE: &str = "tokenizer.json";
-        let gone = || files.unusable(FILE, "it does not exist any more");
-        let text = files.read(FILE)?.ok_or_else(gone)?;
+        let Source { file, json, declared, siglip } = Source::find(files, config.open_clip)?;
         let mut tokenizer = caught(|| {
-            let tokenizer = tokenizers::Tokenizer::from_bytes(&text)?;
+            let tokenizer = tokenizers::Tokenizer::from_bytes(&json)?;
             // Some contradictions appear only now.
             tokenizer.encode("a", true)?;
             Ok(tokenizer)
         })
-        .map_err(|error| files.unusable(FILE, error))?;
+        .map_err(|error| files.unusable(file, error))?;
         let own_padding = tokenizer.get_padding().cloned();
         // The pipeline overrides the lengths that the file gives, and so does `batch`.
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| files.unusable(FILE, error))?;
+        tokenizer.with_truncation(None).map_err(|error| files.unusable(file, error))?;
+        if siglip.is_some() {
+            SiglipText::set_up(&mut tokenizer);
+        }
 
-        let declared = files.json("tokenizer_config.json")?;
-        let special = files.json("special_tokens_map.json")?;
-        let pad_id = [&declared, &special]
-            .into_iter()
-            .find_map(|file| pad_id(&tokenizer, file))
+        let named = |name: &str| {
+            let files = [&declared.config, &declared.special];
+            files.into_iter().find_map(|file| id_of(&tokenizer, &file[name]))
+        };
+        // OpenCLIP's own tokenizer fills texts up with the id 0, whatever token that is.
+        let fills_with_zero = config.open_clip.is_some_and(|rules| rules.own_vocabulary);
+        let pad_id = named("pad_token")
             .or_else(|| own_padding.as_ref().map(|padding| i64::from(padding.pad_id)))
             .or(config.pad_id)
+            .filter(|_| !fills_with_zero)
             .unwrap_or(0);
+        let stripped = config.open_clip.filter(|rules| rules.strips_end).and_then(|_| named("sep_token"));
+        let declared = declared.config;
         let pads_left = pads_left(&declared, own_padding.as_ref(), config.lower_cases);
         let padded_to = match own_padding.map(|padding| padding.strategy) {
             _ if config.padded_to.is_some() => config.padded_to,
@@ -78,7 +101,8 @@ impl TextTokenizer {
         // This class lower-cases in its code, even if its tokenizer.json does not.
         let lowercase =
             config.lower_cases || declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer");
-        let this = Self { tokenizer: Arc::new(tokenizer), config, pad_id, padded_to, pads_left, lowercase };
+        let tokenizer = Arc::new(tokenizer);
+        let this = Self { tokenizer, config, pad_id, padded_to, pads_left, lowercase, stripped, siglip };
         if config.family.lower_case && this.distinguishes_case() {
             warn!(
                 model = files.place(),
@@ -95,14 +119,27 @@ impl TextTokenizer {
     }
 
     fn tokens_within(&self, text: &str, context: usize) -> Result<Tokens, ModelError> {
-        let lower = self.lowercase.then(|| text.to_lowercase());
-        let encoding = caught(|| self.tokenizer.encode(lower.as_deref().unwrap_or(text), true))
+        let mut read = Cow::Borrowed(text);
+        if let Some(rules) = self.config.open_clip {
+            read = rules.clean.apply(&read).into();
+        }
+        if self.lowercase {
+            // Letter by letter, as in the class: a sigma at the end of a word is as any other.
+            read = read.chars().flat_map(char::to_lowercase).collect::<String>().into();
+        }
+        if let Some(siglip) = self.siglip {
+            read = siglip.apply(&read).into();
+        }
+        let encoding = caught(|| self.tokenizer.encode(&*read, true))
             .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let uncut = ids.len();
         if let Some(end) = ids.last().copied().filter(|_| uncut > context) {
             ids.truncate(context - 1);
             ids.push(end);
+        }
+        for id in ids.iter_mut().filter(|id| self.stripped == Some(**id)) {
+            *id = 0;
         }
         Ok(Tokens { ids, uncut })
     }
@@ -136,6 +173,14 @@ impl TextTokenizer {
     }
 }
 
+/// The content of a model's `tokenizer.json`: its own, or one that is made of its vocabulary.
+///
+/// # Errors
+/// The model has no tokenizer, or a file of it cannot be used.
+pub(super) fn json(files: &ModelFiles, config: ModelConfig) -> Result<Cow<'static, [u8]>, ModelError> {
+    Ok(Source::find(files, config.open_clip)?.json)
+}
+
 /// Whether the padding is before the text: as `tokenizer_config.json` says, else `tokenizer.json`, else the class of the tokenizer.
 fn pads_left(declared: &Value, own: Option<&PaddingParams>, siglip2: bool) -> bool {
     let class = declared["tokenizer_class"].as_str().unwrap_or_default();
@@ -163,9 +208,9 @@ fn warn_of_length(text: &str, tokens: &Tokens, trained_on: usize) {
     }
 }
 
-/// The id of the `pad_token` that a file names, as text or as an object that contains the text.
-fn pad_id(tokenizer: &tokenizers::Tokenizer, file: &Value) -> Option<i64> {
-    let token = file["pad_token"].as_str().or_else(|| file["pad_token"]["content"].as_str())?;
+/// The id of a token that a file names as text, or as an object that contains the text.
+fn id_of(tokenizer: &tokenizers::Tokenizer, named: &Value) -> Option<i64> {
+    let token = named.as_str().or_else(|| named["content"].as_str())?;
     tokenizer.token_to_id(token).map(i64::from)
 }
 
@@ -189,6 +234,16 @@ impl TokenBatch {
     }
 }
 
+/// Reads any bytes as a SentencePiece file, for the fuzzer.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Ok(pieces) = sentencepiece::Pieces::read(bytes) {
+        let declared = declared::Declared { config: Value::Null, special: Value::Null };
+        let _ = unigram::siglip(&pieces, &declared);
+        let _ = unigram::xlm_roberta(&pieces, &declared);
+    }
+}
+
 /// Turns a panic into an error: the library panics for some files that are not JSON or contradict themselves.
 fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
@@ -206,7 +261,8 @@ mod tests {
         let family = family::of_model_type("siglip").unwrap();
         let context = padded_to.unwrap_or(77);
         let (lower_cases, trained_on) = (false, context);
-        let config = ModelConfig { family, context, padded_to, lower_cases, trained_on, pad_id: Some(0) };
+        let (pad_id, open_clip) = (Some(0), None);
+        let config = ModelConfig { family, context, padded_to, lower_cases, trained_on, pad_id, open_clip };
         let loaded = TextTokenizer::load(&ModelFiles::bundled(), config).unwrap();
         TextTokenizer { pads_left, pad_id: -1, ..loaded }
     }
