@@ -3,7 +3,7 @@
 #
 #     tools/measure_gpu.sh FOLDER > gpu.md
 #
-# FOLDER is a full-size model made by tools/export_model.py, with fp32 and, if it is there, fp16. PYTHON is an interpreter with
+# FOLDER is a full-size model that `stakeout models export` has written, with fp32 and, if it is there, fp16. PYTHON is an interpreter with
 # onnxruntime-gpu, torch and transformers: ONNX Runtime's library, CUDA and cuDNN are taken from their packages, so nothing else has to
 # be installed but NVIDIA's driver. SECONDS_EACH (10) is the time of one measurement.
 set -eu
