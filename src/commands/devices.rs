@@ -355,6 +355,6 @@ webgpu        -     -           -               NOT USABLE: its plugin is\\nnot 
             let words = ["stakeout devices add", "no package", "by its file"];
             assert!(words.iter().any(|words| problem.contains(words)), "{problem}");
         }
-        assert!(super::plugin("cuda").unwrap_err().contains("openvino, webgpu, qnn, tensorrt-rtx"));
+        assert!(plugin("cuda").unwrap_err().contains("openvino, webgpu, qnn, tensorrt-rtx"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     config::{CustomPlugin, Device, OpenVino, Precision, Variant},
@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// A way to run the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "StoredCandidate", try_from = "StoredCandidate")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "StoredCandidate")]
 pub struct Candidate {
     /// The device; never `auto`.
     pub device: Device,
@@ -93,6 +93,13 @@ impl From<Candidate> for StoredCandidate {
             precision: precision.word().to_owned(),
             variant: variant.to_owned(),
         }
+    }
+}
+
+/// By hand: a derived one would borrow the name of the variant from what it reads.
+impl<'de> Deserialize<'de> for Candidate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(StoredCandidate::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

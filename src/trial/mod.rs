@@ -124,7 +124,7 @@ pub fn chosen_before(config: &Config) -> Choice {
     let Ok(runtime) = load_runtime(config) else { return Choice::none() };
     let Some(found) = found(config) else { return Choice::none() };
     match record.key == key(config, &runtime, &found) {
-        true => choice(&decision::decide(&record.trials)),
+        true => choice(&decide(&record.trials)),
         false => Choice::none(),
     }
 }
@@ -251,7 +251,7 @@ fn choose_fastest(config: &Config, runtime: &Runtime, program: &Program) -> Choi
             file.add(Trial { candidate, outcome });
         }
     }
-    let decision = decision::decide(file.trials());
+    let decision = decide(file.trials());
     info!("{}", decision.summary());
     choice(&decision)
 }
