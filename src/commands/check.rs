@@ -11,7 +11,7 @@ use super::{DONE, FAILED};
 use crate::{
     api::effective,
     classify::{Classifier, LoadError},
-    config::{self, Config, Loaded},
+    config::{self, Loaded},
     controls,
     doctor::{self, Finding},
     model::{

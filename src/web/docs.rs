@@ -14,7 +14,7 @@ use axum::{
 
 use super::{
     Endpoint,
-    embedded::{Asset, Files, PAGE},
+    embedded::{Files, PAGE},
 };
 
 /// The beginning of every address of the documentation.

@@ -90,14 +90,6 @@ impl<'a> Section<'a> {
         count(value).ok_or_else(|| self.wrong(key, value, "a whole number above 0"))
     }
 
-    /// The same, or `None` if it is absent.
-    ///
-    /// # Errors
-    /// As [`Self::count`].
-    pub(super) fn optional_count(&self, key: &str) -> Result<Option<usize>, BuildError> {
-        self.get(key).map(|_| self.count(key, 0)).transpose()
-    }
-
     /// The edge of a square, as one number or as two equal ones.
     ///
     /// # Errors

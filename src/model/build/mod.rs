@@ -32,7 +32,7 @@ use serde_json::Value;
 
 pub(super) use error::BuildError;
 pub(super) use quantise::Magnitude;
-pub(super) use source::{WeightSource, pickle_among};
+pub(super) use source::{Format, WeightSource, pickle_among};
 pub(super) use weights::{files_of, shards};
 
 use self::{
@@ -41,7 +41,6 @@ use self::{
     graph::GraphBuilder,
     onnx::{Data, Element, Graph},
     openclip::OpenClip,
-    source::Format,
     weights::Weights,
 };
 use super::family::Logits;

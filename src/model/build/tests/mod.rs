@@ -79,7 +79,7 @@ fn tiny_open_clip(vision: Json, text: Json) -> Json {
 /// Runs a graph whose only output is returned.
 fn run(bytes: Vec<u8>, recipe: &Recipe, output: &str, inputs: &[Input<'_>]) -> Matrix {
     let runtime = Runtime::load(None).unwrap();
-    let content = GraphContent::BytesOfFolder(bytes, recipe.folder().to_owned());
+    let content = GraphContent::BytesOfFolder(bytes, recipe.weights.folder().to_owned());
     let source = GraphSource { content, key: "test".to_owned() };
     let mut graph = Engines::Onnx(runtime).open(&source, &Execution::default(), Device::Cpu).unwrap();
     let names: Vec<_> = graph.metadata().inputs.iter().map(|input| input.name.clone()).collect();
