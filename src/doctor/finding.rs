@@ -62,7 +62,7 @@ impl Finding {
     }
 
     /// The same finding, about something that works nevertheless.
-    pub(super) fn as_note(self) -> Self {
+    pub(super) fn into_note(self) -> Self {
         Self { state: State::Note, ..self }
     }
 

@@ -36,7 +36,7 @@ fn finding(
         Err(why) => {
             let failed = Finding::of_error(what, &why, REMEDY);
             match another_works {
-                true => failed.as_note(),
+                true => failed.into_note(),
                 false => failed,
             }
         }

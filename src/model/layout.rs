@@ -251,7 +251,8 @@ mod tests {
         let hf = weights_in(Format::Transformers, "model.safetensors");
         let index = weights_in(Format::Transformers, "model.safetensors.index.json");
         let other = weights_in(Format::OpenClip, "open_clip_model.safetensors");
-        let cases: [(&[&str], &[&'static str], Option<(&str, &Choice)>); 17] = [
+        type Case<'a> = (&'a [&'a str], &'a [&'static str], Option<(&'a str, &'a Choice)>);
+        let cases: [Case<'_>; 17] = [
             (&towers, AUTO, Some(("fp32", &split))),
             (&towers, &["int8"], None),
             (&only_weights, AUTO, Some(("fp32", &hf))),

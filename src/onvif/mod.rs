@@ -57,7 +57,7 @@ mod tests {
             (&[main.clone(), sub.clone(), tiny.clone()][..], Some("sub")),
             (&[main.clone(), tiny.clone()], Some("main")),
             (&[tiny.clone(), profile("small", Some((320, 180)))], Some("small")),
-            (&[unknown.clone(), tiny.clone()], Some("tiny")),
+            (&[unknown.clone(), tiny], Some("tiny")),
             (&[unknown], Some("unknown")),
             (&[profile("one", Some((640, 480))), profile("two", Some((640, 480)))], Some("one")),
             (&[Profile { stream: None, ..sub }, main], Some("main")),

@@ -153,7 +153,7 @@ pub(super) fn candidates(
     processor: &Processor,
 ) -> Vec<Candidate> {
     let (full, reduced) = variants.split_at(usize::from(variants.first() == Some(&"fp32")));
-    let on_processor = |variant: &&'static str| Candidate { variant: *variant, ..Candidate::reference() };
+    let on_processor = |variant: &&'static str| Candidate { variant, ..Candidate::reference() };
     let mut all: Vec<_> = full.iter().map(on_processor).collect();
     // Graphs of full precision suit every device, which reduces the precision itself.
     if !full.is_empty() {

@@ -87,7 +87,7 @@ fn a_server_gives_the_vectors_of_this_machine() {
     let server = ModelServer::start();
     let mut remote = load(Settings { in_flight: 2, ..settings(&[&server]) }).unwrap();
     for (picture, expected) in pictures.iter().zip(&expected) {
-        assert_eq!(remote.embed_pictures(&[picture]).unwrap(), [expected.clone()]);
+        assert_eq!(remote.embed_pictures(&[picture]).unwrap(), std::slice::from_ref(expected));
     }
     assert_eq!(server.answered(), [1; 5]);
     assert!(apart(&embed(&mut remote, &pictures).unwrap(), &expected) < 1e-5);

@@ -173,6 +173,6 @@ mod tests {
         let [openvino, ..] = &PLUGINS;
         assert_eq!(remove(openvino, folder.path()).unwrap().len(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
-        assert_eq!(remove(openvino, Path::new("/nowhere")).unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(remove(openvino, Path::new("/nowhere")).unwrap(), Vec::<PathBuf>::new());
     }
 }

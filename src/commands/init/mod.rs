@@ -169,7 +169,6 @@ mod tests {
         let args = args(words);
         let mut dialog = Dialog::new(answers.as_bytes(), &mut said, !args.yes);
         let draft = draft(&mut dialog, &args, Path::new("/nonexistent/stakeout.yaml"));
-        drop(dialog);
         (draft, String::from_utf8(said).unwrap())
     }
 

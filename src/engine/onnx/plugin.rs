@@ -94,15 +94,14 @@ impl PluginDevice {
 
 /// The plugins that were loaded into this process, with their devices or why they cannot be loaded.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LoadedPlugins(Arc<Mutex<HashMap<PathBuf, Result<Vec<PluginDevice>, String>>>>);
+pub(super) struct LoadedPlugins(Arc<Mutex<HashMap<PathBuf, Devices>>>);
+
+/// The devices of a plugin, or why it cannot be loaded.
+type Devices = Result<Vec<PluginDevice>, String>;
 
 impl LoadedPlugins {
     /// The devices of a plugin, which is loaded if it is not yet.
-    pub(super) fn devices(
-        &self,
-        environment: &Environment,
-        library: &Path,
-    ) -> Result<Vec<PluginDevice>, String> {
+    pub(super) fn devices(&self, environment: &Environment, library: &Path) -> Devices {
         // Held while a plugin is loaded: its devices are those that are new.
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.get(library) {
@@ -115,7 +114,7 @@ impl LoadedPlugins {
     }
 }
 
-fn load(environment: &Environment, name: &str, library: &Path) -> Result<Vec<PluginDevice>, String> {
+fn load(environment: &Environment, name: &str, library: &Path) -> Devices {
     if !library.is_file() {
         return Err(format!("there is no file {}", library.display()));
     }

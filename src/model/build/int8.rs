@@ -330,7 +330,7 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
         // A file of another model under this name.
-        let mut other = graph.clone();
+        let mut other = graph;
         other.constants[2].name = "other".to_owned();
         other.nodes[0].inputs[1] = "other".to_owned();
         assert!(of(&other).graph.constants.iter().any(|constant| constant.name == "other"));

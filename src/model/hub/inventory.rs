@@ -89,7 +89,7 @@ fn held(repository: &Repository) -> Vec<Held> {
         let bytes = cache::files_below(&folder).iter().map(size).sum();
         let id = repository.id.clone();
         let is_usable = !variants.is_empty() || !text_only.is_empty();
-        is_usable.then(|| Held { id, commit, variants, text_only, bytes, folder })
+        is_usable.then_some(Held { id, commit, variants, text_only, bytes, folder })
     };
     commits.filter_map(|entry| of(entry.file_name().into_string().ok()?)).collect()
 }
