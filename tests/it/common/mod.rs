@@ -6,7 +6,7 @@ pub mod hub;
 pub mod onnx;
 mod protobuf;
 pub mod proxy;
-
+pub mod safetensors;
 pub mod service;
 pub mod tls;
 
