@@ -6,7 +6,7 @@
     tools/checkpoints.py tiny clip-eos siglip              # only these
     tools/checkpoints.py full clip-b16 models/clip-b16     # a published shape, for `stakeout bench --model models/clip-b16`
 
-The weights are seeded, so the same versions make the same files. The reference of a checkpoint is the pipeline
+The weights are seeded, so the same versions make the same ones. The reference of a checkpoint is the pipeline
 `zero-shot-image-classification` of transformers, or open_clip for repositories in OpenCLIP's format. Answers of random weights mean
 nothing, but a wrong operator, token or pixel changes them.
 """
@@ -74,8 +74,7 @@ def tiny(names):
         goldens.write(folder / "goldens.json", spec.load(folder), spec, pictures)
         size = sum(file.stat().st_size for file in folder.iterdir())
         print(f"{name}: {size / 1000:.0f} kB", flush=True)
-    if not names:
-        (FIXTURES / "README.md").write_text(readme(specs))
+    (FIXTURES / "README.md").write_text(readme(specs))
 
 
 def readme(specs):
@@ -91,8 +90,10 @@ README = """# Tiny checkpoints
 Random weights of the real classes, in the files of the hub's repositories, with what the reference answers. `tests/it/parity/checkpoints.rs`
 uses them. Nothing in them is trained, so the scores mean nothing; a wrong operator, token or pixel changes them.
 
-`tools/checkpoints.py tiny` makes them again, with the versions of `tools/reference/requirements.txt`: {versions}.
-It writes this page, too. The same versions make the same bytes.
+`tools/checkpoints.py tiny` makes them again, with the versions of `tools/reference/requirements.txt`:
+{versions}.
+It writes this page, too. The same versions make the same weights; the last digits of the goldens depend on the processor.
+To add a checkpoint, add it to `tools/reference/hugging_face.py` or `tools/reference/openclip.py` and to the list in the test.
 
 | folder | what |
 |---|---|

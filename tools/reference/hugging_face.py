@@ -252,7 +252,7 @@ def clips():
     )
     yield HubCheckpoint(
         name="clip-tuned", classes="CLIP",
-        about="A fine-tune: towers of different widths, a projection of another size, a short context, bfloat16 in three files with an index. The configuration leaves out what equals the class's defaults.",
+        about="A fine-tune: towers of different widths, a projection of another size, another context, bfloat16 in three files with an index. The configuration leaves out what equals the class's defaults.",
         config={
             "architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": 28,
             "text_config": tower(12, 3, 30, layers=3, vocab_size=len(vocab), max_position_embeddings=80, bos_token_id=vocab[vocabularies.START], eos_token_id=vocab[vocabularies.END], pad_token_id=vocab[vocabularies.END], layer_norm_eps=0.01),

@@ -184,7 +184,7 @@ def natives():
         model_cfg={
             "embed_dim": 16, "quick_gelu": True,
             "vision_cfg": {"image_size": 32, "layers": 2, "width": 24, "head_width": 8, "patch_size": 8},
-            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 2},
+            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 4, "heads": 2, "layers": 2},
         },
         preprocess_cfg=CLIP_PREPROCESS, heads=heads, dtype="F16",
     )
