@@ -75,8 +75,8 @@ def main():
         (checkpoint / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n")
         export = [ROOT / "target/release/stakeout", "models", "export", checkpoint, exported]
         subprocess.run(export, check=True)
-        for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(checkpoint / name, FOLDER / name)
+        for name in ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(checkpoint / name, FOLDER / name)
         for tower in ("vision", "text"):
             path = FOLDER / "onnx" / f"{tower}_model.onnx"
             full = onnx.load(exported / "onnx" / path.name)

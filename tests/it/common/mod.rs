@@ -8,7 +8,7 @@ pub mod onnx;
 pub mod onvif;
 mod protobuf;
 pub mod proxy;
-
+pub mod safetensors;
 pub mod service;
 pub mod tls;
 

@@ -1,4 +1,4 @@
-//! Moves the weights of an ONNX graph into files beside it, as exporters do for large models.
+//! Reads the weights of an ONNX graph, and moves them into files beside it, as exporters do for large models.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,44 @@ use super::protobuf::{field, number};
 
 /// Smaller weights stay in the graph.
 const THRESHOLD: usize = 1024;
+const FLOAT: u64 = 1;
 const GRAPH: u64 = 7;
 const INITIALIZER: u64 = 5;
+const DIMENSION: u64 = 1;
+const DATA_TYPE: u64 = 2;
 const NAME: u64 = 8;
 const RAW_DATA: u64 = 9;
 const EXTERNAL_DATA: u64 = 13;
 const DATA_LOCATION: u64 = 14;
+
+/// A weight of a graph: 32-bit numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weight {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// The 32-bit weights that a graph contains, in their order.
+pub fn weights(model: &[u8]) -> Vec<Weight> {
+    let graphs = fields(model).into_iter().filter(|part| part.number == GRAPH);
+    let parts = graphs.flat_map(|graph| fields(graph.content));
+    parts.filter(|part| part.number == INITIALIZER).filter_map(|tensor| weight(tensor.content)).collect()
+}
+
+/// `None` for other types than 32-bit numbers.
+fn weight(tensor: &[u8]) -> Option<Weight> {
+    let parts = fields(tensor);
+    let first = |number| parts.iter().find(|part| part.number == number);
+    first(DATA_TYPE).filter(|part| part.value == FLOAT)?;
+    let dimensions = parts.iter().filter(|part| part.number == DIMENSION);
+    let shape: Vec<usize> = dimensions.map(|part| usize::try_from(part.value).unwrap()).collect();
+    let bytes = first(RAW_DATA).expect("the weights are in the graph").content;
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    assert_eq!(values.len(), shape.iter().product::<usize>());
+    let name = String::from_utf8(first(NAME).unwrap().content.to_vec()).unwrap();
+    Some(Weight { name, shape, values })
+}
 
 /// The graph without its larger weights, and the files that hold them. `location` gives the file of a tensor by its name.
 pub fn with_external_weights(
@@ -63,6 +95,8 @@ struct Field<'a> {
     whole: &'a [u8],
     /// Empty for numbers.
     content: &'a [u8],
+    /// 0 for anything but a number.
+    value: u64,
 }
 
 fn fields(message: &[u8]) -> Vec<Field<'_>> {
@@ -71,9 +105,9 @@ fn fields(message: &[u8]) -> Vec<Field<'_>> {
     while at < message.len() {
         let start = at;
         let tag = varint(message, &mut at);
-        let mut content = &message[..0];
+        let (mut content, mut value) = (&message[..0], 0);
         match tag & 7 {
-            0 => drop(varint(message, &mut at)),
+            0 => value = varint(message, &mut at),
             1 => at += 8,
             2 => {
                 let size = usize::try_from(varint(message, &mut at)).unwrap();
@@ -83,7 +117,7 @@ fn fields(message: &[u8]) -> Vec<Field<'_>> {
             5 => at += 4,
             wire => panic!("no such kind of field: {wire}"),
         }
-        found.push(Field { number: tag >> 3, whole: &message[start..at], content });
+        found.push(Field { number: tag >> 3, whole: &message[start..at], content, value });
     }
     found
 }

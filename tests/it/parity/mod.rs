@@ -1,8 +1,10 @@
 //! Parity: the same numbers as in every recorded case of the reference.
 
+mod checkpoints;
 mod chinese_clip;
 mod preprocess;
 pub(crate) mod published;
+mod rebuilt;
 mod scores;
 
 use std::{fs, path::Path};

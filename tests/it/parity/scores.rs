@@ -13,10 +13,10 @@ use stakeout::{
 use super::{assert_none, json, numbers};
 use crate::common::fixtures;
 
-const MODELS: [&str; 3] = ["tiny-clip", "tiny-siglip", "tiny-siglip2"];
+pub(super) const MODELS: [&str; 3] = ["tiny-clip", "tiny-siglip", "tiny-siglip2"];
 const DEFAULT_TEMPLATE: &str = "This is a photo of {}.";
 
-fn folder(model: &str) -> Option<PathBuf> {
+pub(super) fn folder(model: &str) -> Option<PathBuf> {
     Some(fixtures("hf-parity")?.join("models").join(model))
 }
 
@@ -105,10 +105,10 @@ impl Pipeline {
     }
 }
 
-/// The greatest deviation of scores and logits over all cases of a file.
-fn check_cases(model: &str, file: &str, options: &Options) -> Option<(f32, f32)> {
+/// The greatest deviation of scores and logits over all cases of a file; `files` is the folder with the files of the model.
+pub(super) fn check_cases(model: &str, files: PathBuf, file: &str, options: &Options) -> Option<(f32, f32)> {
     let golden = golden(file)?;
-    let mut pipeline = Pipeline::new(load(folder(model)?, options));
+    let mut pipeline = Pipeline::new(load(files, options));
     let (mut worst_score, mut worst_logit) = (0f32, 0f32);
     let (mut scored, mut refused, mut deviations) = (0, 0, Vec::new());
     for case in golden["cases"].as_array().unwrap() {
@@ -163,7 +163,7 @@ pub(super) fn score_deviation(labels: &[String], scores: &[f32], result: &Value)
     (worst, same)
 }
 
-fn farthest(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn farthest(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max)
 }
@@ -171,9 +171,9 @@ fn farthest(found: &[f32], expected: &[f32]) -> f32 {
 #[test]
 fn every_case_has_the_scores_of_the_pipeline() {
     for model in MODELS {
-        let Some(worst) = check_cases(model, &format!("{model}.scores.json"), &Options::default()) else {
-            return;
-        };
+        let Some(files) = folder(model) else { return };
+        let file = format!("{model}.scores.json");
+        let Some(worst) = check_cases(model, files, &file, &Options::default()) else { return };
         println!("{model}: score {:e}, logit {:e}", worst.0, worst.1);
     }
 }
@@ -182,7 +182,9 @@ fn every_case_has_the_scores_of_the_pipeline() {
 fn every_case_has_the_scores_of_the_pipeline_with_the_pil_backend() {
     let options = Options { backend: Backend::Pil, ..Options::default() };
     for model in MODELS {
-        let Some(worst) = check_cases(model, &format!("{model}.scores_pil.json"), &options) else { return };
+        let Some(files) = folder(model) else { return };
+        let file = format!("{model}.scores_pil.json");
+        let Some(worst) = check_cases(model, files, &file, &options) else { return };
         println!("{model}: score {:e}, logit {:e}", worst.0, worst.1);
     }
 }
