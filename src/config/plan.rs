@@ -259,7 +259,7 @@ mod tests {
             prop_assert_eq!(&plan.in_force.mqtt, &old.mqtt);
             let again = Plan::between(&plan.in_force, &new);
             prop_assert!(!again.changes && again.stop.is_empty() && again.start.is_empty());
-            let untouched = |name: &String| old.sources.iter().any(|source| source.name == *name)
+            let untouched = |name: &String| old.enabled_sources().any(|source| source.name == *name)
                 && !plan.stop.contains(name);
             for source in new.sources.iter().filter(|source| untouched(&source.name)) {
                 prop_assert!(!plan.start.contains(source));

@@ -672,7 +672,7 @@ fn each_device_has_a_preferred_variant() {
     let [default, processor, gpu, npu] = openvino;
     for device in [Auto, Cpu, default, processor] {
         let choices = Variant::Auto.choices(device);
-        assert_eq!(choices[..3], ["fp32", "fp16", "int8"], "{device}");
+        assert_eq!(choices[..3], ["fp32", "fp16", "bf16"], "{device}");
         assert_eq!(choices, Variant::NAMES, "{device}");
     }
     let plugins = [Device::TensorRtRtx(0), Device::WebGpu(0), Device::Qnn];
@@ -680,7 +680,7 @@ fn each_device_has_a_preferred_variant() {
         [Cuda(1), TensorRt(0), Rocm(0), MiGraphX(0), gpu, npu, CoreMl, DirectMl(0)].into_iter().chain(plugins)
     {
         let choices = Variant::Auto.choices(device);
-        assert_eq!(choices[..3], ["fp16", "fp32", "int8"], "{device}");
+        assert_eq!(choices[..3], ["fp16", "fp32", "bf16"], "{device}");
         assert_eq!(choices.len(), Variant::NAMES.len(), "{device}");
         assert_eq!(Variant::Named("int8").choices(device), ["int8"], "a named variant is not changed");
     }

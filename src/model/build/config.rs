@@ -271,7 +271,7 @@ mod tests {
             ),
             (json!({"hidden_size": -8}), "text_config.hidden_size is -8"),
             (json!({"hidden_size": 8.5}), "text_config.hidden_size is 8.5"),
-            (json!({"num_hidden_layers": 1e15}), "text_config.num_hidden_layers is 1e15"),
+            (json!({"num_hidden_layers": 1e15}), "text_config.num_hidden_layers is 1000000000000000.0"),
             (
                 json!({"num_hidden_layers": 5000}),
                 "text_config.num_hidden_layers is 5000, and it must be at most 1000",

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use super::onnx::{Attribute, Constant, Data, Element, Graph, Node};
 
 /// The operators that compute with bfloat16.
-const WITH_BFLOAT16: [&str; 15] = [
+const WITH_BFLOAT16: [&str; 16] = [
     "Add",
     "Cast",
     "Concat",
@@ -22,6 +22,7 @@ const WITH_BFLOAT16: [&str; 15] = [
     "MatMul",
     "Mul",
     "Reshape",
+    "Shape",
     "Slice",
     "Softmax",
     "Transpose",
