@@ -40,7 +40,7 @@ fn alerted(seen: &[ReceivedMessage]) -> BTreeSet<String> {
 
 #[test]
 fn a_rolling_restart_under_load_loses_no_alert() {
-    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0");
+    let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let sources: String = SITES
         .map(|site| {

@@ -19,7 +19,7 @@ const MAX_PIXELS: u32 = 4_000_000;
 #[test]
 fn a_service_survives_hostile_messages() {
     let count = std::env::var("STAKEOUT_HOSTILE").map_or(500, |count| count.parse().unwrap());
-    let (cameras, alerts) = (Broker::with("allow_anonymous true\nmax_queued_messages 0"), Broker::start());
+    let (cameras, alerts) = (Broker::start(), Broker::start());
     let subscriber = Subscriber::start(&alerts);
     let broker = format!("broker: {{ url: mqtt://127.0.0.1:{} }}", cameras.port);
     // Shared, so that no message is skipped for a newer one. A source for each topic, so that a spoilt picture that still
