@@ -330,6 +330,18 @@ sources:
     watch: [porch]
 "#;
 
+/// What [`EVERYTHING`] cannot have beside its own lines: each is a line, and what takes its place.
+const INSTEAD: [(&str, &str); 2] = [
+    (
+        "model: { id: org/name, variant: int8, onnx: org/name-onnx, revision: main }\ndevice: cuda\n",
+        "device: { plugin: plugin.so, device: 1, options: { precision: fast } }\n",
+    ),
+    (
+        "revision: main }\ndevice: cuda\nthreads: 2\nmax_batch: 4\ngpu_memory: 2GB\n",
+        "server: grpcs://gpu.lan:8001, name: clip, token: hunter2, timeout: 5s, in_flight: 2, tls: { verify: false } }\n",
+    ),
+];
+
 /// The keys of `schema` that are in none of `values`, which are the same part of one or several explanations.
 fn missing_keys(schema: &Value, values: &[&Value], path: &str, missing: &mut BTreeSet<String>) {
     let alternatives = schema["anyOf"].as_array().cloned();
@@ -368,13 +380,22 @@ fn every_key_and_every_topic_is_explained() {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let text = run(&["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", "json"]);
-    assert!(!text.contains("hunter2"), "{text}");
+    let explain = || {
+        let text = run(&["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", "json"]);
+        assert!(!text.contains("hunter2"), "{text}");
+        text
+    };
+    let text = explain();
     let (explained, schema): (Value, Value) =
         (serde_json::from_str(&text).unwrap(), serde_json::from_str(&run(&["schema"])).unwrap());
+    let others = INSTEAD.map(|(line, other)| {
+        assert!(EVERYTHING.contains(line), "{line}");
+        fs::write(folder.path().join("stakeout.yaml"), EVERYTHING.replace(line, other)).unwrap();
+        serde_json::from_str::<Value>(&explain()).unwrap()
+    });
 
     let mut missing = BTreeSet::new();
-    missing_keys(&schema, &[&explained], "", &mut missing);
+    missing_keys(&schema, &[&explained, &others[0], &others[1]], "", &mut missing);
     let sources = explained["sources"].as_object().unwrap();
     let schema_of = |key: &str| &schema["properties"][key];
     missing_keys(schema_of("sources"), &[&explained["sources"]], "sources", &mut missing);

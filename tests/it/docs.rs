@@ -124,7 +124,7 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_equal_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, stats, scores, near_miss, stream, problem, restart, invalid, outbox, heartbeat] =
+    let [alert, stats, scores, near_miss, stream, problem, restart, invalid, outbox, model, heartbeat] =
         &examples[..]
     else {
         panic!("{}", examples.len())
@@ -218,6 +218,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
         "passed",
     ];
     assert_eq!(keys(near_miss), expected);
+    assert_eq!(keys(model), ["state", "device", "cause", "since", "remedy"]);
     assert_eq!(keys(heartbeat), ["time", "every_s", "waiting", "outbox"]);
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }
