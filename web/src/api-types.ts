@@ -188,6 +188,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/controls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the settings that were changed while the service runs, and who changed them. */
+        get: operations["controls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Does not read a source, or does not judge a label, until the configuration changes that. */
+        post: operations["disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/doctor": {
         parameters: {
             query?: never;
@@ -199,6 +233,23 @@ export interface paths {
         put?: never;
         /** Checks everything that can be wrong around the service, and says what to do. */
         post: operations["doctor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Reads a source again, or judges a label again, until the configuration changes that. */
+        post: operations["enable"];
         delete?: never;
         options?: never;
         head?: never;
@@ -392,6 +443,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sets the threshold of a label on one source, until the configuration changes it. */
+        post: operations["set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sign-in": {
         parameters: {
             query?: never;
@@ -420,6 +488,23 @@ export interface paths {
         put?: never;
         /** Ends the sessions of all browsers. */
         post: operations["sign-out-all"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Holds the alerts of a source or a label back for some time. */
+        post: operations["snooze"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1232,9 +1317,68 @@ export interface components {
             size: number;
         };
         /** @description There is nothing to say. */
-        Request10: Record<string, never>;
-        /** @description The result of the checks. */
+        ListRequest2: Record<string, never>;
+        /** @description What is set. */
+        List2: {
+            /** @description In the order in which it was set. */
+            controls: components["schemas"]["SetValue"][];
+        };
+        /** @description A setting that was changed while the service runs. */
+        SetValue: {
+            /** @description The name of the source. */
+            source: string;
+            /** @description The label set; absent for a setting of the source. */
+            label_set?: string | null;
+            /** @description The label or the rule; absent for a setting of the source. */
+            label?: string | null;
+            /** @description Which setting it is. */
+            setting: components["schemas"]["SettingKind"];
+            /** @description The value, for people: `false`, `0.7`, `until 2026-11-28 07:00`. */
+            value: string;
+            /** @description The value in the configuration; absent for a snooze. */
+            file?: string | null;
+            /**
+             * Format: date-time
+             * @description When a snooze ends.
+             */
+            until?: string | null;
+            /** @description Who set it. */
+            by: components["schemas"]["SetBy"];
+            /**
+             * Format: date-time
+             * @description When it was set.
+             */
+            at: string;
+            /** @description All of it for people: `threshold 0.7, set over MQTT at 2026-11-27 10:00; 0.6 in the file`. */
+            sentence: string;
+        };
+        /** @description Which setting of a source or a label it is. */
+        SettingKind: "enabled" | "threshold" | "snooze";
+        /** @description Who set a value. */
+        SetBy: "mqtt" | "api" | "console" | "command";
+        /** @description What is switched. */
+        Request10: {
+            /** @description The name of the source. */
+            source: string;
+            /** @description The label or the rule, as `set/label`; the label alone, if the source has it in one label set. Without it, the source. */
+            label?: string | null;
+            /**
+             * @description The caller; `api` if it is absent.
+             * @default api
+             */
+            by: components["schemas"]["SetBy"];
+        };
+        /** @description What a request has changed. */
         Response10: {
+            /** @description The setting as it is now; absent if it has the value of the configuration. */
+            set?: components["schemas"]["SetValue"] | null;
+            /** @description Whether this is different from what was set before. */
+            changed: boolean;
+        };
+        /** @description There is nothing to say. */
+        Request11: Record<string, never>;
+        /** @description The result of the checks. */
+        Response11: {
             /**
              * Format: date-time
              * @description When they had ended.
@@ -1257,12 +1401,12 @@ export interface components {
         /** @description The state of what was checked. */
         CheckState: "ok" | "warning" | "problem";
         /** @description Which entry is shown. */
-        Request11: {
+        Request12: {
             /** @description The identifier of an alert or of a near miss. */
             id: string;
         };
         /** @description What is stored of an entry. */
-        Response11: {
+        Response12: {
             /** @description The entry, as `timeline` lists it. */
             entry: components["schemas"]["Entry"];
             /** @description The alert, as it was published; `null` for a near miss. */
@@ -1335,6 +1479,9 @@ export interface components {
         };
         /** @description What keeps a label from being raised. */
         Gate: {
+            /** @constant */
+            gate: "enabled";
+        } | {
             /** @constant */
             gate: "threshold";
         } | {
@@ -1464,11 +1611,13 @@ export interface components {
             also_held_by: components["schemas"]["Gates"];
             /** @description The gates that let the frame through. */
             passed: components["schemas"]["Gates"];
+            /** @description What was set for the label or its source while the service runs, instead of the value in the configuration. */
+            set?: components["schemas"]["SetValue"][];
         };
         /** @description A set of gates. In JSON it is a list of their words, in order. */
         Gates: components["schemas"]["GateKind"][];
         /** @description One of the conditions that a frame must meet before its label is raised. In the order in which they are named to people. */
-        GateKind: "baseline" | "regions" | "threshold" | "condition" | "active" | "snooze" | "hold" | "for" | "cooldown";
+        GateKind: "enabled" | "baseline" | "regions" | "threshold" | "condition" | "active" | "snooze" | "hold" | "for" | "cooldown";
         /** @description A stored picture before or after an entry. */
         PictureAround: {
             /**
@@ -1498,7 +1647,7 @@ export interface components {
             score: number;
         };
         /** @description What is asked. */
-        Request12: {
+        Request13: {
             /** @description The name of the source. */
             source: string;
             /** @description Only labels of this label set. */
@@ -1512,15 +1661,17 @@ export interface components {
             at?: string | null;
         };
         /** @description The answer. */
-        Response12: {
+        Response13: {
             /** @description The name of the source. */
             source: string;
             /** @description Where the answer comes from. */
             from: components["schemas"]["Origin"];
-            /** @description Whether the source delivers: `online`, `offline` or `stalled`. Only the running service knows. */
+            /** @description Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off. Only the running service knows. */
             status?: string | null;
             /** @description Why the source delivers no frames. */
             problem?: components["schemas"]["SourceProblem"] | null;
+            /** @description What was set for the source while the service runs, instead of the value in the configuration. */
+            set?: components["schemas"]["SetValue"][];
             /** @description The frame that is explained; absent if none was scored. */
             frame?: components["schemas"]["ExplainedFrame"] | null;
             /** @description The labels and rules, in the order of the configuration. */
@@ -1554,7 +1705,7 @@ export interface components {
             scored_at: string;
         };
         /** @description What is to be forgotten. */
-        Request13: {
+        Request14: {
             /** @description The name of the source. It need not be configured any more. */
             source: string;
             /**
@@ -1571,7 +1722,7 @@ export interface components {
             label?: string | null;
         };
         /** @description What was deleted. */
-        Response13: {
+        Response14: {
             /** @description How many entries of each kind. */
             entries: {
                 [key: string]: number;
@@ -1583,7 +1734,7 @@ export interface components {
             damaged_files: number;
         };
         /** @description A verdict on an alert or a near miss (`id`), or on a moment (`source`, `label` and `at`). */
-        Request14: {
+        Request15: {
             /** @description The identifier of an alert or a near miss, or the end of it: 6 characters or more. */
             id?: string | null;
             /** @description The name of the source of a moment. */
@@ -1601,7 +1752,7 @@ export interface components {
         /** @description What a person says. */
         Choice: "right" | "wrong" | "undo";
         /** @description What is marked now. */
-        Response14: {
+        Response15: {
             /** @description `alert`, `near_miss` or `moment`. */
             kind: string;
             /** @description The identifier of the alert or the near miss. */
@@ -1685,7 +1836,7 @@ export interface components {
             mark?: string | null;
         };
         /** @description The near misses that were found. */
-        Response15: {
+        Response16: {
             /** @description The near misses, the newest first. */
             near_misses: components["schemas"]["NearMiss"][];
         };
@@ -1731,7 +1882,7 @@ export interface components {
             mark?: string | null;
         };
         /** @description Which label, when, and the settings that are tried. Settings that are not named stay as they were at each time. */
-        Request15: {
+        Request16: {
             /** @description The name of the source. */
             source: string;
             /** @description The label set. */
@@ -1783,7 +1934,7 @@ export interface components {
             limit?: number | null;
         };
         /** @description The answer. The counts of verdicts and of differences are of the newest 20,000 alerts. */
-        Response16: {
+        Response17: {
             /**
              * Format: uint64
              * @description The number of frames with a score of the label.
@@ -1918,7 +2069,7 @@ export interface components {
         /** @description What became of an alert. */
         DifferenceWord: "kept" | "new" | "lost";
         /** @description What is asked. */
-        Request16: {
+        Request17: {
             /** @description Only this source. */
             source?: string | null;
             /**
@@ -1940,7 +2091,7 @@ export interface components {
             counts_only: boolean;
         };
         /** @description The answer. */
-        Response17: {
+        Response18: {
             /** @description The alerts with these settings. They have no region, and no size of the frame: these are not stored with scores. */
             alerts: components["schemas"]["Alert"][];
             /** @description How often each label was raised. */
@@ -1981,9 +2132,9 @@ export interface components {
             then: number;
         };
         /** @description There is nothing to say. */
-        Request17: Record<string, never>;
+        Request18: Record<string, never>;
         /** @description Which scores are read. */
-        Request18: {
+        Request19: {
             /** @description The name of the source. */
             source: string;
             /** @description Only labels of this label set. */
@@ -2007,7 +2158,7 @@ export interface components {
             points?: number | null;
         };
         /** @description The scores that were read. */
-        Response18: {
+        Response19: {
             /** @description The name of the source. */
             source: string;
             /**
@@ -2108,7 +2259,7 @@ export interface components {
             cooldown_s: number;
         };
         /** @description What to search for, and where. */
-        Request19: {
+        Request20: {
             /** @description The words, such as `a dog at the gate`. They may be left out if frames are to be similar to a picture or to a stored frame. */
             text?: string;
             /** @description The source of the stored frame that frames are to be similar to. */
@@ -2139,7 +2290,7 @@ export interface components {
             top?: number | null;
         };
         /** @description What was found. */
-        Response19: {
+        Response20: {
             /** @description The events that were found, the best first. */
             matches: components["schemas"]["Match"][];
             /**
@@ -2218,8 +2369,25 @@ export interface components {
             /** @description The address of a small picture of the event, if one is stored. */
             picture?: string | null;
         };
+        /** @description What is set. */
+        Request21: {
+            /** @description The name of the source. */
+            source: string;
+            /** @description The label, as `set/label`; the label alone, if the source has it in one label set. */
+            label: string;
+            /**
+             * Format: float
+             * @description The threshold, above 0 and up to 1; for a label with a `rise`, the rise. The value of the configuration ends the change.
+             */
+            threshold: number;
+            /**
+             * @description The caller; `api` if it is absent.
+             * @default api
+             */
+            by: components["schemas"]["SetBy"];
+        };
         /** @description What the browser is to be allowed. */
-        Request20: {
+        Request22: {
             /**
              * @description What the browser may do.
              * @default change
@@ -2229,7 +2397,7 @@ export interface components {
         /** @description What a client may do. The later role includes the earlier one. */
         Role: "view" | "change";
         /** @description A code, and where the console is. */
-        Response20: {
+        Response21: {
             /** @description The code. The link is the address of the console with `#sign-in=CODE`. */
             code: string;
             /** @description What the browser may do. */
@@ -2261,13 +2429,27 @@ export interface components {
              */
             sessions: number;
         };
+        /** @description What is snoozed, and for how long. */
+        Request23: {
+            /** @description The name of the source. */
+            source: string;
+            /** @description The label or the rule, as `set/label`; the label alone, if the source has it in one label set. Without it, all of the source. */
+            label?: string | null;
+            /** @description `1h`, `until 07:00` (the next time at which the clock of the service shows it), or `off`. */
+            for: string;
+            /**
+             * @description The caller; `api` if it is absent.
+             * @default api
+             */
+            by: components["schemas"]["SetBy"];
+        };
         /** @description Which sources are listed. */
-        Request21: {
+        Request24: {
             /** @description Only the sources with these names. */
             sources?: string[];
         };
         /** @description The sources. */
-        Response21: {
+        Response22: {
             /** @description The state of the whole service. */
             service: components["schemas"]["ServiceState"];
             /** @description The sources, in the order of the configuration. */
@@ -2277,7 +2459,7 @@ export interface components {
         ServiceState: {
             /**
              * Format: uint
-             * @description The number of sources.
+             * @description The number of sources that are not switched off.
              */
             sources: number;
             /**
@@ -2296,10 +2478,12 @@ export interface components {
             source: string;
             /** @description The kind, as its key in the configuration: `folder`, `rtsp`, `video`, `http` or `mqtt`. */
             kind: string;
-            /** @description Whether the source delivers: `online`, `offline` or `stalled`. */
+            /** @description Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off. */
             status: string;
             /** @description Why the source delivers no frames. */
             problem?: components["schemas"]["SourceProblem"] | null;
+            /** @description What was set for it while the service runs, instead of the value in the configuration. */
+            set?: components["schemas"]["SetValue"][];
             /** @description How its frames are taken, for people: `every 1s`, `key frames`. */
             details: string[];
             /** @description The newest frame; absent if there was none since the start. */
@@ -2360,7 +2544,7 @@ export interface components {
             height: number;
         };
         /** @description Which label, and from which time. */
-        Request22: {
+        Request25: {
             /** @description The name of the source. */
             source: string;
             /** @description The label set. */
@@ -2379,7 +2563,7 @@ export interface components {
             until?: string | null;
         };
         /** @description What is suggested. */
-        Response22: {
+        Response23: {
             /** @description Whether other settings are suggested. */
             outcome: components["schemas"]["Outcome"];
             /** @description The suggested settings; `null` if none are suggested. */
@@ -2474,9 +2658,9 @@ export interface components {
             has_embeddings: boolean;
         };
         /** @description There is nothing to say. */
-        Request23: Record<string, never>;
+        Request26: Record<string, never>;
         /** @description A support bundle. */
-        Response23: {
+        Response24: {
             /** @description The name of the file, such as `stakeout-support-20261123-081530.tar.gz`. */
             name: string;
             /** @description The files in it. */
@@ -2497,7 +2681,7 @@ export interface components {
             bytes: number;
         };
         /** @description There is nothing to say. */
-        Request24: Record<string, never>;
+        Request27: Record<string, never>;
         /** @description The facts about a running service. */
         Facts: {
             /** @description The version of the service. */
@@ -2932,7 +3116,7 @@ export interface components {
             what: string;
         };
         /** @description Which entries are listed. To continue a list, repeat its request with `until` and `after` of its last entry. */
-        Request25: {
+        Request28: {
             /** @description Only entries of the source with this name. */
             source?: string | null;
             /** @description Only entries of the label with this name; `set/label` names its label set, too. */
@@ -2965,14 +3149,14 @@ export interface components {
         /** @description A kind of entry. */
         EntryKind: "alerts" | "near_misses";
         /** @description A part of the list. */
-        Response24: {
+        Response25: {
             /** @description The entries, the newest first. */
             entries: components["schemas"]["Entry"][];
             /** @description Whether there are older ones. */
             more: boolean;
         };
         /** @description The camera. It has no `Debug`, because it has a password. */
-        Request26: {
+        Request29: {
             /**
              * @description The address: `rtsp://` or `rtsps://` of a stream, `http://` or `https://` of a picture. References such as `${env:NAME}` are taken
              *     as they are written.
@@ -2984,7 +3168,7 @@ export interface components {
             password?: string | null;
         };
         /** @description The picture of the camera, or what is wrong. */
-        Response25: {
+        Response26: {
             /** @description The key of this kind of source in the configuration: `rtsp` or `http`. */
             kind: string;
             /** @description The picture; absent if there is none. */
@@ -3015,7 +3199,7 @@ export interface components {
             remedy: string;
         };
         /** @description Which label, with which words. */
-        Request27: {
+        Request30: {
             /** @description The name of the source. */
             source: string;
             /** @description The label set. */
@@ -3043,7 +3227,7 @@ export interface components {
             points?: number | null;
         };
         /** @description The scores of these words. */
-        Response26: {
+        Response27: {
             /**
              * @description Each point: when its first frame was captured (milliseconds since 1970), the lowest score, the highest score, and the score of its
              *     last frame. Embeddings are stored with 8 bits for each dimension, so the scores differ a little from those of the service.
@@ -3070,7 +3254,7 @@ export interface components {
             changes_other_labels: boolean;
         };
         /** @description What is watched for, where, and until when. */
-        Request28: {
+        Request31: {
             /** @description The words, such as `a package by the door`. */
             text: string;
             /** @description The name of the source, as in the configuration. */
@@ -3092,9 +3276,9 @@ export interface components {
             threshold?: number | null;
         };
         /** @description There is nothing to say. */
-        ListRequest2: Record<string, never>;
+        ListRequest3: Record<string, never>;
         /** @description The temporary labels. */
-        List2: {
+        List3: {
             /** @description In the order of their numbers. */
             watches: components["schemas"]["Watched"][];
         };
@@ -3118,7 +3302,7 @@ export interface components {
         SourceStateEvent: {
             /** @description The name of the source. */
             source: string;
-            /** @description Whether the source delivers: `online`, `offline` or `stalled`. */
+            /** @description Whether the source delivers: `online`, `offline` or `stalled`; `disabled` if it is switched off. */
             status: string;
             /** @description Why the source delivers no frames. */
             problem?: components["schemas"]["SourceProblem"] | null;
@@ -3496,7 +3680,102 @@ export interface operations {
             };
         };
     };
+    controls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List2"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Request10"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response10"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     doctor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Request11"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response11"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enable: {
         parameters: {
             query?: never;
             header?: never;
@@ -3547,7 +3826,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response11"];
+                    "application/json": components["schemas"]["Response12"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3585,7 +3864,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response12"];
+                    "application/json": components["schemas"]["Response13"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3608,7 +3887,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request13"];
+                "application/json": components["schemas"]["Request14"];
             };
         };
         responses: {
@@ -3618,7 +3897,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response13"];
+                    "application/json": components["schemas"]["Response14"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3641,7 +3920,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request14"];
+                "application/json": components["schemas"]["Request15"];
             };
         };
         responses: {
@@ -3651,7 +3930,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response14"];
+                    "application/json": components["schemas"]["Response15"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3731,7 +4010,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response15"];
+                    "application/json": components["schemas"]["Response16"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3789,7 +4068,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response16"];
+                    "application/json": components["schemas"]["Response17"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3829,7 +4108,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response17"];
+                    "application/json": components["schemas"]["Response18"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3900,7 +4179,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response18"];
+                    "application/json": components["schemas"]["Response19"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3946,7 +4225,40 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response19"];
+                    "application/json": components["schemas"]["Response20"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Request21"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response10"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -3969,7 +4281,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request20"];
+                "application/json": components["schemas"]["Request22"];
             };
         };
         responses: {
@@ -3979,7 +4291,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response20"];
+                    "application/json": components["schemas"]["Response21"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4026,6 +4338,39 @@ export interface operations {
             };
         };
     };
+    snooze: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Request23"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response10"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sources: {
         parameters: {
             query?: {
@@ -4044,7 +4389,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response21"];
+                    "application/json": components["schemas"]["Response22"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4084,7 +4429,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response22"];
+                    "application/json": components["schemas"]["Response23"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4107,7 +4452,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request23"];
+                "application/json": components["schemas"]["Request26"];
             };
         };
         responses: {
@@ -4117,7 +4462,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response23"];
+                    "application/json": components["schemas"]["Response24"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4192,7 +4537,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response24"];
+                    "application/json": components["schemas"]["Response25"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4215,40 +4560,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request26"];
-            };
-        };
-        responses: {
-            /** @description The answer. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Response25"];
-                };
-            };
-            /** @description What is wrong, where, and what to do. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    try_words: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Request27"];
+                "application/json": components["schemas"]["Request29"];
             };
         };
         responses: {
@@ -4272,6 +4584,39 @@ export interface operations {
             };
         };
     };
+    try_words: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Request30"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Response27"];
+                };
+            };
+            /** @description What is wrong, where, and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "watch-for": {
         parameters: {
             query?: never;
@@ -4281,7 +4626,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Request28"];
+                "application/json": components["schemas"]["Request31"];
             };
         };
         responses: {
@@ -4320,7 +4665,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List2"];
+                    "application/json": components["schemas"]["List3"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
@@ -4540,7 +4885,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Response19"];
+                    "application/json": components["schemas"]["Response20"];
                 };
             };
             /** @description What is wrong, where, and what to do. */
