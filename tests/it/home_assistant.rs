@@ -198,7 +198,7 @@ fn a_broker_that_forbids_discovery_still_receives_alerts() {
 
 #[test]
 fn alerts_survive_a_broker_that_disconnects_because_of_discovery() {
-    let broker = Broker::with("allow_anonymous true\nmessage_size_limit 2500");
+    let broker = Broker::with("allow_anonymous true\nmessage_size_limit 3000");
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "home_assistant: true\n");
     let service = Service::start(&home);

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The files with code for one architecture, each with the call of its twin and with the test that compares them.
-const TWINS: [(&str, &str, &str, &str); 3] = [
+const TWINS: [(&str, &str, &str, &str); 4] = [
     (
         "src/model/preprocess/resize/mod.rs",
         "plain::horizontal(rgb, width, rows, axis, 0)",
@@ -26,6 +26,13 @@ const TWINS: [(&str, &str, &str, &str); 3] = [
         "count(&self.planes, signs, sums);",
         "src/history/search/query.rs",
         "fn estimates_are_the_sums_over_signs(",
+    ),
+    // Which of two ranges of 8-bit weights is used; the code of both is plain.
+    (
+        "src/model/build/quantise.rs",
+        "Self::Whole\n    }",
+        "src/model/build/quantise.rs",
+        "fn products_of_the_reduced_magnitude_do_not_overflow(",
     ),
 ];
 /// What only code for one architecture says.
