@@ -402,7 +402,7 @@ class Trial:
         self.stack.callback(server.shutdown)
         registration = {
             "device_id": "trial", "app_id": "trial", "app_name": "trial", "app_version": "1", "device_name": "trial phone",
-            "manufacturer": "nobody", "model": "none", "os_name": "Android", "os_version": "1", "supports_encryption": False,
+            "manufacturer": "stakeout", "model": "none", "os_name": "Android", "os_version": "1", "supports_encryption": False,
             "app_data": {"push_token": "trial", "push_url": f"http://127.0.0.1:{server.server_port}/"},
         }
         self.post("/api/mobile_app/registrations", registration)

@@ -157,7 +157,7 @@ impl Origin {
             Self::Files(..) => files.fingerprint(&[self.name(tower)]),
             Self::Weights(recipe, precision) => {
                 let names = files.folder().map(|folder| build::files_of(folder, recipe.weights()));
-                // An index that cannot be read any more was read a moment before, and its own change is in the fingerprint.
+                // An index that cannot be read any more was read when the model was found, and its own change is in the fingerprint.
                 let names = names.and_then(Result::ok).unwrap_or_else(|| vec![recipe.weights().to_owned()]);
                 let version =
                     format!("a graph of version {} of {tower:?} with {precision:?}", build::VERSION);

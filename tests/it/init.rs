@@ -123,8 +123,8 @@ fn a_camera_is_asked_with_its_own_time_and_at_its_own_host() {
     assert!(matches!(error(None), onvif::OnvifError::NoLogin(_)));
     let wrong = onvif::Login { username: "other".to_owned(), ..login };
     assert!(matches!(error(Some(&wrong)), onvif::OnvifError::Denied(_)));
-    let nobody = onvif::profiles(&format!("127.0.0.1:{}", free_port()), None).unwrap_err();
-    assert!(matches!(nobody, onvif::OnvifError::Unreachable { .. }), "{nobody:?}");
+    let away = onvif::profiles(&format!("127.0.0.1:{}", free_port()), None).unwrap_err();
+    assert!(matches!(away, onvif::OnvifError::Unreachable { .. }), "{away:?}");
 }
 
 #[test]

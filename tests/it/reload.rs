@@ -412,7 +412,7 @@ fn the_status_line_of_systemd_shows_an_invalid_configuration() {
 
 /// A log that is written into the folder of the configuration would otherwise cause its own next line.
 #[test]
-fn a_missing_folder_of_rules_is_logged_once() {
+fn a_missing_folder_of_the_configuration_is_logged_once() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=debug")]);
@@ -423,5 +423,8 @@ fn a_missing_folder_of_rules_is_logged_once() {
     }
     service.stop();
     let log = service.log();
-    assert!(log.matches("the kernel does not watch this folder").count() <= 1, "{log}");
+    for folder in ["rules.d", "sources.d"] {
+        let about = |line: &&str| line.contains("does not watch this folder") && line.contains(folder);
+        assert!(log.lines().filter(about).count() <= 1, "{folder}: {log}");
+    }
 }

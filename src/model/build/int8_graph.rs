@@ -20,7 +20,7 @@ const AFTER_POOLING: [&str; 5] =
 const TINY: f32 = 1e-20;
 /// The largest number of an input.
 const MOST: u8 = 127;
-/// The number that stands for 0.
+/// The number that means 0.
 const ZERO: u8 = 128;
 
 /// A linear layer that could multiply whole numbers.

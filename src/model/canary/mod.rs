@@ -243,7 +243,7 @@ mod tests {
     fn a_server_that_alone_has_the_graph_is_compared_with_its_first_answer() {
         let runs = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&runs);
-        // From the third check on, the answers are others.
+        // Since the third check, the answers are others.
         let mut model = server(move |pictures| match count.fetch_add(1, Ordering::Relaxed) {
             0..8 => Ok(pictures.to_vec()),
             _ => Ok(pictures.iter().map(|answer| 1.0 - answer).collect()),
