@@ -3,7 +3,7 @@
 /// A file from which no graph can be built, and why. The text names the tensor or the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {problem}")]
-pub(in crate::model) struct BuildError {
+pub(crate) struct BuildError {
     /// The file, relative to the model's folder.
     pub file: String,
     /// The rest of a sentence about the file: "... cannot be used: PROBLEM".

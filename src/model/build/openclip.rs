@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The file.
-pub(in crate::model) const CONFIG: &str = "open_clip_config.json";
+pub(crate) const CONFIG: &str = "open_clip_config.json";
 /// The default of PyTorch's norm.
 const EPSILON: f64 = 1e-5;
 /// Keys that change the layers of a transformer, and that no released model uses.

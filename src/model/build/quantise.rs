@@ -9,7 +9,7 @@
 /// Processors without VNNI multiply two pairs of 8-bit numbers at once and add the products in 16 bits, where large ones
 /// overflow without notice: activations have at most 255, and two products of 63 stay below 2^15. Other processors add in 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Magnitude {
+pub(crate) enum Magnitude {
     /// 127
     Whole,
     /// 63
@@ -24,7 +24,7 @@ const CUTS: [f32; 8] = [1.0, 0.95, 0.9, 0.84, 0.78, 0.7, 0.6, 0.5];
 
 impl Magnitude {
     /// That of the processor that the program runs on.
-    pub(in crate::model) fn of_processor() -> Self {
+    pub(crate) fn of_processor() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             let adds_in_32_bits = std::arch::is_x86_feature_detected!("avx512vnni")
@@ -36,7 +36,7 @@ impl Magnitude {
         Self::Whole
     }
 
-    pub(in crate::model) fn most(self) -> i8 {
+    pub(crate) fn most(self) -> i8 {
         match self {
             Self::Whole => 127,
             Self::Reduced => 63,

@@ -4,7 +4,7 @@ use super::{openclip, weights::is_index};
 
 /// The format of a model's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Format {
+pub(crate) enum Format {
     /// That of the reference, transformers.
     Transformers,
     OpenClip,
@@ -12,7 +12,7 @@ pub(in crate::model) enum Format {
 
 /// The files that a graph is built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) struct WeightSource {
+pub(crate) struct WeightSource {
     pub format: Format,
     /// The weights, or the index of their files.
     pub weights: &'static str,
@@ -30,7 +30,7 @@ const PICKLES: [&str; 3] =
 impl WeightSource {
     /// The files among those that exist: `has` answers whether a file does, `prepares_pictures` whether one of them is that of
     /// the reference's settings for pictures. A repository may have both formats; the reference reads its own.
-    pub(in crate::model) fn among(has: impl Fn(&str) -> bool, prepares_pictures: bool) -> Option<Self> {
+    pub(crate) fn among(has: impl Fn(&str) -> bool, prepares_pictures: bool) -> Option<Self> {
         let first = |names: &[&'static str]| names.iter().copied().find(|name| has(name));
         let transformers = first(&TRANSFORMERS).filter(|_| has("config.json"));
         let open_clip = first(&OPEN_CLIP).filter(|_| has(openclip::CONFIG));
@@ -45,7 +45,7 @@ impl WeightSource {
     }
 
     /// The file with the sizes of the model.
-    pub(in crate::model) fn config(&self) -> &'static str {
+    pub(crate) fn config(&self) -> &'static str {
         match self.format {
             Format::Transformers => "config.json",
             Format::OpenClip => openclip::CONFIG,
@@ -53,13 +53,13 @@ impl WeightSource {
     }
 
     /// Whether the weights are in the files that an index names.
-    pub(in crate::model) fn is_sharded(&self) -> bool {
+    pub(crate) fn is_sharded(&self) -> bool {
         is_index(self.weights)
     }
 }
 
 /// The file with weights that is never read, if there is one.
-pub(in crate::model) fn pickle_among(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+pub(crate) fn pickle_among(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     PICKLES.into_iter().find(|name| has(name))
 }
 

@@ -33,7 +33,7 @@ const LENGTH: u64 = 8;
 
 /// The tensors of a model.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::model) struct Weights {
+pub(crate) struct Weights {
     /// The file that was named: the only one, or the index.
     name: String,
     files: Vec<WeightFile>,
@@ -65,7 +65,7 @@ pub(super) struct StoredTensor {
 }
 
 /// Whether a weight file is an index of others.
-pub(in crate::model) fn is_index(name: &str) -> bool {
+pub(crate) fn is_index(name: &str) -> bool {
     name.ends_with(INDEX)
 }
 
@@ -73,7 +73,7 @@ pub(in crate::model) fn is_index(name: &str) -> bool {
 ///
 /// # Errors
 /// It is no index, or a name leads out of the folder.
-pub(in crate::model) fn shards(index: &str, json: &[u8]) -> Result<BTreeMap<String, String>, BuildError> {
+pub(crate) fn shards(index: &str, json: &[u8]) -> Result<BTreeMap<String, String>, BuildError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -101,7 +101,7 @@ pub(in crate::model) fn shards(index: &str, json: &[u8]) -> Result<BTreeMap<Stri
 ///
 /// # Errors
 /// As [`shards`], and if the index cannot be read.
-pub(in crate::model) fn files_of(folder: &Path, name: &str) -> Result<Vec<String>, BuildError> {
+pub(crate) fn files_of(folder: &Path, name: &str) -> Result<Vec<String>, BuildError> {
     if !is_index(name) {
         return Ok(vec![name.to_owned()]);
     }
@@ -120,7 +120,7 @@ impl Weights {
     ///
     /// # Errors
     /// A shard is missing, or a header is false.
-    pub(in crate::model) fn open(folder: &Path, name: &str) -> Result<Self, BuildError> {
+    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, BuildError> {
         let named = match is_index(name) {
             false => BTreeMap::from([(name.to_owned(), String::new())]),
             true => shards(name, &read_index(folder, name)?)?,
@@ -172,7 +172,7 @@ impl Weights {
     }
 
     /// The folder that contains every file under its [`Self::location`].
-    pub(in crate::model) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -251,7 +251,7 @@ impl Weights {
     ///
     /// # Errors
     /// The tensor has several numbers or another type, or the file cannot be read.
-    pub(in crate::model) fn number(&self, name: &str) -> Result<Option<f32>, BuildError> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f32>, BuildError> {
         let Some(tensor) = self.tensors.get(name) else { return Ok(None) };
         if tensor.shape.iter().product::<usize>() != 1 {
             let problem =

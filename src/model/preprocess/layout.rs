@@ -31,7 +31,7 @@ impl Layout {
     }
 
     /// The number of values of a patch.
-    pub(in crate::model) fn patch_values(self) -> usize {
+    pub(crate) fn patch_values(self) -> usize {
         match self {
             Self::Planes { .. } => self.values(),
             Self::Patches { side, .. } => 3 * (side as usize).pow(2),
@@ -39,7 +39,7 @@ impl Layout {
     }
 
     /// The names of a graph's inputs for pictures.
-    pub(in crate::model) fn inputs(self) -> &'static [&'static str] {
+    pub(crate) fn inputs(self) -> &'static [&'static str] {
         match self {
             Self::Planes { .. } => &["pixel_values"],
             Self::Patches { .. } => &["pixel_values", "pixel_attention_mask", "spatial_shapes"],

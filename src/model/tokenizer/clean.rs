@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The last step of the cleaning, `clean` in OpenCLIP's `tokenizer_kwargs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Clean {
+pub(crate) enum Clean {
     /// One blank between words.
     Whitespace,
     /// One blank between words, lower case.
@@ -21,7 +21,7 @@ pub(in crate::model) enum Clean {
 
 impl Clean {
     /// By OpenCLIP's name.
-    pub(in crate::model) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "whitespace" => Self::Whitespace,
             "lower" => Self::Lower,

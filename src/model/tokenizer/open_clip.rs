@@ -11,7 +11,7 @@ const LONGEST: u64 = 65_536;
 
 /// How OpenCLIP tokenizes the texts of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) struct OpenClipText {
+pub(crate) struct OpenClipText {
     /// The length of every text in tokens, with its padding.
     pub context: usize,
     /// How texts are cleaned.
@@ -67,7 +67,7 @@ impl OpenClipText {
 }
 
 /// The repository of the hub whose tokenizer `open_clip_config.json` names, `None` for OpenCLIP's own one.
-pub(in crate::model) fn tokenizer_repository(config: &Value) -> Option<&str> {
+pub(crate) fn tokenizer_repository(config: &Value) -> Option<&str> {
     config["model_cfg"]["text_cfg"]["hf_tokenizer_name"].as_str().filter(|name| !name.is_empty())
 }
 
