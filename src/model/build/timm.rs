@@ -1,5 +1,5 @@
-//! The vision towers of timm that models in OpenCLIP's format use. Their files only name a tower: its sizes, its activation and
-//! its pooling follow from the name.
+//! The vision towers of timm that models in OpenCLIP's format use. Their files only name a tower: its heads, its activation and
+//! its pooling follow from the name. Its width and its layers follow from the weights, so that smaller ones can have its name.
 
 use super::{
     blocks::{Gelu, Keep, Layer, Pooling, Rotary, Sizes, Tokens, pre_norm},
@@ -14,10 +14,12 @@ const TRUNK: &str = "visual.trunk";
 /// The most patches along an edge: each has a row in a table of angles.
 const MOST_ALONG: usize = 128;
 
-/// A vision tower.
+/// A vision tower, as its name describes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tower {
-    sizes: Sizes,
+    heads: usize,
+    epsilon: f32,
+    gelu: Gelu,
     patches: Patches,
     kind: TowerKind,
 }
@@ -31,23 +33,21 @@ enum TowerKind {
     },
 }
 
-/// Name, width, layers, heads, and the numbers between the two linear layers.
-type Row = (&'static str, usize, usize, usize, usize);
+/// The sizes of a tower and of its pooling.
+#[derive(Debug, Clone, Copy)]
+struct TowerSizes {
+    trunk: Sizes,
+    pooling: Sizes,
+}
 
-const SIGLIP: [Row; 4] = [
-    ("base", 768, 12, 12, 3072),
-    ("large", 1024, 24, 16, 4096),
-    ("so400m", 1152, 27, 16, 4304),
-    ("giantopt", 1536, 40, 16, 6144),
-];
+/// Name and heads.
+type Row = (&'static str, usize);
 
-const PE_CORE: [Row; 5] = [
-    ("tiny", 192, 12, 3, 768),
-    ("small", 384, 12, 6, 1536),
-    ("base", 768, 12, 12, 3072),
-    ("large", 1024, 24, 16, 4096),
-    ("gigantic", 1536, 50, 16, 8960),
-];
+const SIGLIP: [Row; 4] = [("base", 12), ("large", 16), ("so400m", 16), ("giantopt", 16)];
+
+const PE_CORE: [Row; 5] = [("tiny", 3), ("small", 6), ("base", 12), ("large", 16), ("gigantic", 16)];
+/// The heads of the pooling of a Perception Encoder.
+const PE_POOLING_HEADS: usize = 8;
 
 /// The tower of this name: `vit_SIZE_patchEDGE_siglip_EDGE` or `vit_pe_core_SIZE_patchEDGE_EDGE`. What may come after a dot names
 /// weights.
@@ -77,11 +77,10 @@ fn tower(
     gelu: Gelu,
     kind: TowerKind,
 ) -> Option<Tower> {
-    let (_, width, layers, heads, hidden) = *rows.iter().find(|row| row.0 == size)?;
+    let (_, heads) = *rows.iter().find(|row| row.0 == size)?;
     let edge = |text: &str| text.parse().ok().filter(|edge: &usize| (1..=4096).contains(edge));
     let patches = Patches { image: edge(image)?, patch: edge(patch)? };
-    let sizes = Sizes { width, heads, hidden, layers, epsilon, gelu };
-    (1..=MOST_ALONG).contains(&patches.along()).then_some(Tower { sizes, patches, kind })
+    (1..=MOST_ALONG).contains(&patches.along()).then_some(Tower { heads, epsilon, gelu, patches, kind })
 }
 
 impl Tower {
@@ -96,7 +95,6 @@ impl Tower {
         image: usize,
         outputs: usize,
     ) -> Result<(), BuildError> {
-        let (sizes, width) = (&self.sizes, self.sizes.width);
         if image != self.patches.image {
             let problem = format!(
                 "its image_size is {image}, and its timm_model_name has pictures of {}",
@@ -112,12 +110,14 @@ impl Tower {
             "" => true,
             _ => return Err(vision.unsupported("timm_proj")),
         };
-        let (rows, tokens) = self.tokens(builder)?;
-        let layer = |at| Layer::of_timm(&format!("{TRUNK}.blocks.{at}"), sizes);
-        let rows = pre_norm(builder, rows, &tokens, sizes, Keep::All, layer)?;
+        let TowerSizes { trunk: sizes, pooling: pooling_sizes } = self.sizes(builder, outputs)?;
+        let width = sizes.width;
+        let (rows, tokens) = self.tokens(builder, &sizes)?;
+        let layer = |at| Layer::of_timm(&format!("{TRUNK}.blocks.{at}"), &sizes);
+        let rows = pre_norm(builder, rows, &tokens, &sizes, Keep::All, layer)?;
         let rows = builder.layer_norm(&rows, &format!("{TRUNK}.norm"), width, sizes.epsilon)?;
-        let pooling = Pooling::of_timm(&format!("{TRUNK}.attn_pool"), &self.pooling());
-        let pooled = pooling.pool(builder, &rows, &tokens, &self.pooling())?;
+        let pooling = Pooling::of_timm(&format!("{TRUNK}.attn_pool"), &pooling_sizes);
+        let pooled = pooling.pool(builder, &rows, &tokens, &pooling_sizes)?;
         let (result, columns) = if is_projected {
             (builder.linear(&pooled, &Linear::new(&format!("{TRUNK}.head"), width, outputs))?, outputs)
         } else {
@@ -125,17 +125,59 @@ impl Tower {
         };
         if columns != outputs {
             let problem =
-                format!("model_cfg.embed_dim is {outputs}, and its timm_model_name gives {columns} numbers");
+                format!("model_cfg.embed_dim is {outputs}, and the vision tower gives {columns} numbers");
             return Err(builder.wrong_config(problem));
         }
         builder.output("image_embeds", &result, columns);
         Ok(())
     }
 
-    fn tokens(&self, builder: &mut GraphBuilder<'_>) -> Result<(Value, Tokens), BuildError> {
-        let (sizes, width) = (&self.sizes, self.sizes.width);
+    /// What the name does not say, from the weights. Where these are not known, the sizes are any that fit `outputs`.
+    fn sizes(&self, builder: &GraphBuilder<'_>, outputs: usize) -> Result<TowerSizes, BuildError> {
+        let positions = self.positions();
+        let width = match builder.weights().shape(&positions)?.map(<[usize]>::last) {
+            None => outputs.next_multiple_of(self.least_width()),
+            Some(width) => width.copied().unwrap_or(0),
+        };
+        if width == 0 || !width.is_multiple_of(self.least_width()) {
+            let problem = format!(
+                "its timm_model_name asks for a multiple of {} numbers for each token, and the tensor `{positions}` has {width}",
+                self.least_width()
+            );
+            return Err(builder.wrong_config(problem));
+        }
+        let rows = |name: String| match builder.weights().shape(&name)?.map(<[usize]>::first) {
+            None => Ok(4 * width),
+            Some(rows) => Ok(rows.copied().unwrap_or(0)),
+        };
+        let layers = builder.weights().numbered(&format!("{TRUNK}.blocks.")).unwrap_or(1);
+        let hidden = rows(format!("{TRUNK}.blocks.0.mlp.fc1.weight"))?;
+        let Self { heads, epsilon, gelu, .. } = *self;
+        let trunk = Sizes { width, heads, hidden, layers, epsilon, gelu };
+        let hidden = rows(format!("{TRUNK}.attn_pool.mlp.fc1.weight"))?;
+        let heads = if self.is_pe() { PE_POOLING_HEADS } else { heads };
+        Ok(TowerSizes { trunk, pooling: Sizes { heads, hidden, ..trunk } })
+    }
+
+    /// What the width is a multiple of: the heads. In each head of a Perception Encoder, row and column turn two numbers each, and
+    /// the pooling has eight heads.
+    fn least_width(&self) -> usize {
+        if self.is_pe() { 4 * self.heads * (1 + self.heads % 2) } else { self.heads }
+    }
+
+    fn is_pe(&self) -> bool {
+        self.kind != TowerKind::SigLip
+    }
+
+    /// The name of the table with a row for each token.
+    fn positions(&self) -> String {
+        format!("{TRUNK}.pos_embed")
+    }
+
+    fn tokens(&self, builder: &mut GraphBuilder<'_>, sizes: &Sizes) -> Result<(Value, Tokens), BuildError> {
+        let width = sizes.width;
         let has_class = matches!(self.kind, TowerKind::PeCore { has_class: true });
-        let is_pe = self.kind != TowerKind::SigLip;
+        let is_pe = self.is_pe();
         let embedding = PatchEmbedding {
             filters: format!("{TRUNK}.patch_embed.proj.weight"),
             bias: (!is_pe).then(|| format!("{TRUNK}.patch_embed.proj.bias")),
@@ -150,24 +192,16 @@ impl Tower {
         if !is_pe {
             return Ok((rows, tokens));
         }
-        tokens.rotary = Some(Rotary::new(builder, &self.angles(has_class)));
+        tokens.rotary = Some(Rotary::new(builder, &self.angles(has_class, sizes)));
         let rows = builder.layer_norm(&rows, &format!("{TRUNK}.norm_pre"), width, sizes.epsilon)?;
         Ok((rows, tokens))
     }
 
-    /// The sizes of the pooling.
-    fn pooling(&self) -> Sizes {
-        match self.kind {
-            TowerKind::SigLip => self.sizes,
-            TowerKind::PeCore { .. } => Sizes { heads: 8, hidden: 4 * self.sizes.width, ..self.sizes },
-        }
-    }
-
     /// The angle of each token and pair of numbers: those of the column for the first half of the pairs, those of the row for the
     /// second. The class token is not turned; rows and columns count from 1 beside it.
-    fn angles(&self, has_class: bool) -> Vec<Vec<f32>> {
+    fn angles(&self, has_class: bool, sizes: &Sizes) -> Vec<Vec<f32>> {
         let along = self.patches.along();
-        let bands = self.sizes.width / self.sizes.heads / 4;
+        let bands = sizes.width / sizes.heads / 4;
         let speed = |band: usize| 1.0 / 10_000_f32.powf(band as f32 / bands as f32);
         let offset = if has_class { 1.0 } else { 0.0 };
         // The reference divides by the number of patches and multiplies by that of its training, which is the same.
@@ -180,25 +214,26 @@ impl Tower {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+
     use super::*;
+    use crate::model::build::weights::Weights;
 
     #[test]
     fn a_tower_follows_from_its_name() {
         let summary = |name: &str| {
-            named(name).map(|Tower { sizes, patches, .. }| {
-                (sizes.width, sizes.layers, sizes.hidden, patches.image, patches.patch, sizes.gelu)
-            })
+            named(name).map(|Tower { heads, patches, gelu, .. }| (heads, patches.image, patches.patch, gelu))
         };
         for (name, expected) in [
-            ("vit_base_patch16_siglip_224", Some((768, 12, 3072, 224, 16, Gelu::Exact))),
-            ("vit_base_patch32_siglip_256", Some((768, 12, 3072, 256, 32, Gelu::Tanh))),
-            ("vit_large_patch16_siglip_384", Some((1024, 24, 4096, 384, 16, Gelu::Exact))),
-            ("vit_large_patch16_siglip_512", Some((1024, 24, 4096, 512, 16, Gelu::Tanh))),
-            ("vit_so400m_patch14_siglip_384", Some((1152, 27, 4304, 384, 14, Gelu::Exact))),
-            ("vit_so400m_patch16_siglip_256", Some((1152, 27, 4304, 256, 16, Gelu::Tanh))),
-            ("vit_giantopt_patch16_siglip_384", Some((1536, 40, 6144, 384, 16, Gelu::Tanh))),
-            ("vit_pe_core_tiny_patch16_384.fb", Some((192, 12, 768, 384, 16, Gelu::Exact))),
-            ("vit_pe_core_gigantic_patch14_448", Some((1536, 50, 8960, 448, 14, Gelu::Exact))),
+            ("vit_base_patch16_siglip_224", Some((12, 224, 16, Gelu::Exact))),
+            ("vit_base_patch32_siglip_256", Some((12, 256, 32, Gelu::Tanh))),
+            ("vit_large_patch16_siglip_384", Some((16, 384, 16, Gelu::Exact))),
+            ("vit_large_patch16_siglip_512", Some((16, 512, 16, Gelu::Tanh))),
+            ("vit_so400m_patch14_siglip_384", Some((16, 384, 14, Gelu::Exact))),
+            ("vit_so400m_patch16_siglip_256", Some((16, 256, 16, Gelu::Tanh))),
+            ("vit_giantopt_patch16_siglip_384", Some((16, 384, 16, Gelu::Tanh))),
+            ("vit_pe_core_tiny_patch16_384.fb", Some((3, 384, 16, Gelu::Exact))),
+            ("vit_pe_core_gigantic_patch14_448", Some((16, 448, 14, Gelu::Exact))),
             ("vit_base_patch16_siglip_gap_224", None),
             ("vit_base_patch16_siglip_", None),
             ("vit_base_patch0_siglip_224", None),
@@ -216,8 +251,16 @@ mod tests {
 
     #[test]
     fn the_class_token_is_not_turned_and_the_first_half_turns_with_the_column() {
+        let sizes = |tower: &Tower, width| Sizes {
+            width,
+            heads: tower.heads,
+            hidden: 4 * width,
+            layers: 1,
+            epsilon: tower.epsilon,
+            gelu: tower.gelu,
+        };
         let tower = named("vit_pe_core_tiny_patch16_384").unwrap();
-        let angles = tower.angles(true);
+        let angles = tower.angles(true, &sizes(&tower, 192));
         assert_eq!((angles.len(), angles[0].len()), (24 * 24 + 1, 32));
         assert_eq!(angles[0], vec![0.0; 32]);
         // Row 2, column 5.
@@ -225,7 +268,56 @@ mod tests {
         let close = |a: f32, b: f32| (a - b).abs() < 1e-4;
         assert!(close(patch[0], 6.0) && close(patch[16], 3.0), "{patch:?}");
         assert!(close(patch[1], 6.0 / 10_000_f32.powf(1.0 / 16.0)), "{patch:?}");
-        let without = named("vit_pe_core_gigantic_patch14_448").unwrap().angles(false);
+        let tower = named("vit_pe_core_gigantic_patch14_448").unwrap();
+        let without = tower.angles(false, &sizes(&tower, 1536));
         assert_eq!((without.len(), without[0][0]), (32 * 32, 0.0));
+    }
+
+    /// The sizes of a tower with weights of these shapes.
+    fn sizes_of(name: &str, tensors: &[(&str, &[usize])]) -> Result<[usize; 5], String> {
+        let named_shapes: Vec<_> =
+            tensors.iter().map(|(name, shape)| (format!("{TRUNK}.{name}"), *shape)).collect();
+        let tensors: Vec<_> =
+            named_shapes.iter().map(|(name, shape)| (name.as_str(), Dtype::F32, *shape)).collect();
+        let weights = Weights::imagined(&tensors);
+        let builder = GraphBuilder::new(&weights, "open_clip_config.json", false);
+        let found = named(name).unwrap().sizes(&builder, 8);
+        let TowerSizes { trunk, pooling } = found.map_err(|error| error.to_string())?;
+        assert_eq!((trunk.width, trunk.layers), (pooling.width, pooling.layers));
+        Ok([trunk.width, trunk.layers, trunk.hidden, pooling.hidden, pooling.heads])
+    }
+
+    #[test]
+    fn sizes_that_no_name_says_are_those_of_the_weights() {
+        let (inner, pooling) = ("blocks.0.mlp.fc1.weight", "attn_pool.mlp.fc1.weight");
+        let (siglip, pe) = ("vit_base_patch16_siglip_224", "vit_pe_core_tiny_patch16_384");
+        let tensors: &[(&str, &[usize])] = &[
+            ("pos_embed", &[1, 196, 24]),
+            (inner, &[50, 24]),
+            ("blocks.10.norm1.weight", &[24]),
+            ("blocks.9.norm1.weight", &[24]),
+            (pooling, &[70, 24]),
+        ];
+        assert_eq!(sizes_of(siglip, tensors), Ok([24, 11, 50, 70, 12]));
+        assert_eq!(sizes_of(pe, tensors), Ok([24, 11, 50, 70, 8]));
+        for (name, tensors, expected) in [
+            (siglip, &tensors[1..], "the tensor `visual.trunk.pos_embed` is missing"),
+            (siglip, &tensors[..1], "the tensor `visual.trunk.blocks.0.mlp.fc1.weight` is missing"),
+            (siglip, &tensors[..4], "the tensor `visual.trunk.attn_pool.mlp.fc1.weight` is missing"),
+            (
+                "vit_large_patch16_siglip_256",
+                tensors,
+                "asks for a multiple of 16 numbers for each token, and the tensor `visual.trunk.pos_embed` has 24",
+            ),
+            (
+                pe,
+                &[("pos_embed", &[1, 577, 12][..])][..],
+                "asks for a multiple of 24 numbers for each token, and the tensor `visual.trunk.pos_embed` has 12",
+            ),
+            (siglip, &[("pos_embed", &[1, 196, 0][..])][..], "has 0"),
+        ] {
+            let error = sizes_of(name, tensors).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

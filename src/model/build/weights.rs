@@ -198,12 +198,19 @@ impl Weights {
         Self { name, files, tensors: HashMap::new(), folder: PathBuf::new(), is_anything: true }
     }
 
-    /// The number of dimensions of a tensor; `None` if that is not known.
+    /// The shape of a tensor; `None` if it is not known.
     ///
     /// # Errors
     /// It is missing.
-    pub(super) fn dimensions(&self, name: &str) -> Result<Option<usize>, BuildError> {
-        if self.is_anything { Ok(None) } else { Ok(Some(self.stored(name)?.shape.len())) }
+    pub(super) fn shape(&self, name: &str) -> Result<Option<&[usize]>, BuildError> {
+        if self.is_anything { Ok(None) } else { Ok(Some(&self.stored(name)?.shape)) }
+    }
+
+    /// How many things have numbers after `prefix`, as in `PREFIX7.weight`: one more than the largest. `None` if that is not known.
+    pub(super) fn numbered(&self, prefix: &str) -> Option<usize> {
+        let number = |name: &String| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
+        let largest = self.tensors.keys().filter_map(number).max();
+        (!self.is_anything).then(|| largest.map_or(0, |largest| largest.saturating_add(1)))
     }
 
     fn stored(&self, name: &str) -> Result<&StoredTensor, BuildError> {

@@ -20,7 +20,7 @@ const PATCHES: &str = "vision_model.embeddings.patch_embedding";
 pub(super) use siglip::text;
 
 pub(super) fn vision(builder: &mut GraphBuilder<'_>, given: &Given<'_>) -> Result<(), BuildError> {
-    if builder.weights().dimensions(&format!("{PATCHES}.weight"))? == Some(4) {
+    if builder.weights().shape(&format!("{PATCHES}.weight"))?.is_some_and(|shape| shape.len() == 4) {
         return siglip::vision(builder, given);
     }
     let section = siglip::vision_section(given)?;
