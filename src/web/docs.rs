@@ -14,7 +14,7 @@ use axum::{
 
 use super::{
     Endpoint,
-    embedded::{Files, PAGE},
+    embedded::{Asset, Files, PAGE},
 };
 
 /// The beginning of every address of the documentation.
