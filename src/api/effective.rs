@@ -26,7 +26,7 @@ pub fn describe(config: &Config) -> Value {
         let mut explained = source.explain();
         let set = sentences(config.controls.of(&Target::source(&source.name)));
         explained.extend(set.map(|set| ("set".to_owned(), set)));
-        explained.insert("topics".to_owned(), source_topics(&topics, source).into());
+        explained.insert("topics".to_owned(), source_topics(&topics, config, source).into());
         let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
         let sets = sets.map(|(_, set)| (set.name.clone(), label_set(&topics, config, source, set)));
         explained.insert("label_sets".to_owned(), sets.collect::<Map<_, _>>().into());
@@ -102,7 +102,7 @@ fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
 }
 
 /// The topics of a source. Those of its labels are with the labels.
-fn source_topics(topics: &Topics, source: &Source) -> Map<String, Value> {
+fn source_topics(topics: &Topics, config: &Config, source: &Source) -> Map<String, Value> {
     let settings = source.kind.settings();
     let mut explained = Map::from_iter([
         ("status".to_owned(), json!(topics.source_status(&source.name))),
@@ -110,6 +110,10 @@ fn source_topics(topics: &Topics, source: &Source) -> Map<String, Value> {
         ("stats".to_owned(), json!(topics.source_stats(&source.name))),
         ("snapshot".to_owned(), json!(topics.snapshot(&source.name))),
     ]);
+    if config.mqtt.commands {
+        let requested = topics.requested_snapshot(&source.name);
+        explained.insert("requested_snapshot".to_owned(), json!(requested));
+    }
     if matches!(source.kind, SourceKind::Stream(_)) {
         explained.insert("info".to_owned(), json!(topics.source_info(&source.name)));
     }

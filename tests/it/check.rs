@@ -284,6 +284,7 @@ mqtt: &broker
   message_expiry: 1d
   heartbeat: 1m
   near_misses: true
+  commands: true
   tls: { ca: ca.pem, certificate: me.pem, key: me.key, alpn: [mqtt] }
 home_assistant: { discovery_prefix: homeassistant, name: Eye }
 outbox: { max_size: 10MB, max_snapshots: 20MB, max_age: 1d }
