@@ -143,7 +143,7 @@ function scrolling(tokens) {
   const wrap = (content) => Object.assign(new Token("html_block", "", 0), { content });
   for (const token of tokens) {
     if (token.type === "table_open") result.push(wrap('<div class="scrolls" tabindex="0" role="group" aria-label="Table">\n'));
-    if (token.type === "fence") {
+    if (token.type === "fence" || token.type === "code_block") {
       // What the pages contain is in the language that the fence names.
       result.push(wrap(`<pre tabindex="0"><code>${escape(token.content)}</code></pre>\n`));
       continue;

@@ -5,7 +5,7 @@
     Asset { name: "api.html", kind: "text/html; charset=utf-8", tag: "12cd0c9747537a1b", compressed: include_bytes!("api.html.gz") },
     Asset { name: "at-work.svg", kind: "image/svg+xml", tag: "01fdaf7b431031d4", compressed: include_bytes!("at-work.svg.gz") },
     Asset { name: "blue-umbrella.jpg", kind: "image/jpeg", tag: "bec49013c16eb285", compressed: include_bytes!("blue-umbrella.jpg.gz") },
-    Asset { name: "bundled-model.html", kind: "text/html; charset=utf-8", tag: "d60b6c7d62e0ad36", compressed: include_bytes!("bundled-model.html.gz") },
+    Asset { name: "bundled-model.html", kind: "text/html; charset=utf-8", tag: "55a5446f5017490b", compressed: include_bytes!("bundled-model.html.gz") },
     Asset { name: "camera.conf", kind: "text/plain; charset=utf-8", tag: "9c302675be4c77c7", compressed: include_bytes!("camera.conf.gz") },
     Asset { name: "changes.html", kind: "text/html; charset=utf-8", tag: "d8b90d22b9195239", compressed: include_bytes!("changes.html.gz") },
     Asset { name: "choosing-words.html", kind: "text/html; charset=utf-8", tag: "091efc80f9ed754d", compressed: include_bytes!("choosing-words.html.gz") },

@@ -72,6 +72,8 @@ function inside() {
       response.writeHead(200, { "content-type": "text/html" });
       return response.end(`<!doctype html><title>Home Assistant</title><iframe title="stakeout" src="${INGRESS}/console/" width="100%" height="700"></iframe>`);
     }
+    // Browsers ask for it on their own; Home Assistant has one.
+    if (received.url === "/favicon.ico") return response.writeHead(204).end();
     if (received.url.startsWith(`${INGRESS}/`)) return forward(received, response, SUPERVISOR);
     response.writeHead(404).end("another page of Home Assistant\n");
   }

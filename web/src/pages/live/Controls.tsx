@@ -52,7 +52,7 @@ export function Controls({ source, label, enabled, set }: Props) {
       {mayChange && (
         <div class="row">
           {snoozed ? (
-            <Button disabled={isBusy} onClick={() => void snooze("off")} label={`End the snooze of ${what}`}>End snooze</Button>
+            <Button disabled={isBusy} onClick={() => void snooze("off")} label={`End snooze: ${what}`}>End snooze</Button>
           ) : (
             <Select
               label={`Snooze ${what}`}
@@ -66,7 +66,7 @@ export function Controls({ source, label, enabled, set }: Props) {
           <Button
             disabled={isBusy}
             onClick={() => void send(() => post(enabled ? "disable" : "enable", target))}
-            label={`Switch ${what} ${enabled ? "off" : "on"}`}
+            label={`Switch ${enabled ? "off" : "on"}: ${what}`}
           >
             {enabled ? "Switch off" : "Switch on"}
           </Button>
