@@ -141,7 +141,9 @@ function scrolling(tokens) {
   const result = [];
   const Token = tokens[0].constructor;
   const wrap = (content) => Object.assign(new Token("html_block", "", 0), { content });
-  for (const token of tokens) {
+  for (const [at, token] of tokens.entries()) {
+    // An empty cell above a column is no header.
+    if (token.type === "th_open" && tokens[at + 1].content === "") token.tag = tokens[at + 2].tag = "td";
     if (token.type === "table_open") result.push(wrap('<div class="scrolls" tabindex="0" role="group" aria-label="Table">\n'));
     if (token.type === "fence" || token.type === "code_block") {
       // What the pages contain is in the language that the fence names.

@@ -34,7 +34,7 @@
     Asset { name: "index.html", kind: "text/html; charset=utf-8", tag: "0c86f7d383920762", compressed: include_bytes!("index.html.gz") },
     Asset { name: "measurements-accuracy.html", kind: "text/html; charset=utf-8", tag: "e0c845d5645c1d14", compressed: include_bytes!("measurements-accuracy.html.gz") },
     Asset { name: "measurements-brokers.html", kind: "text/html; charset=utf-8", tag: "4bee2321451588ae", compressed: include_bytes!("measurements-brokers.html.gz") },
-    Asset { name: "measurements-delivery.html", kind: "text/html; charset=utf-8", tag: "782e3dbacd7719fe", compressed: include_bytes!("measurements-delivery.html.gz") },
+    Asset { name: "measurements-delivery.html", kind: "text/html; charset=utf-8", tag: "1f0f06e96f83a5c4", compressed: include_bytes!("measurements-delivery.html.gz") },
     Asset { name: "measurements-engine.html", kind: "text/html; charset=utf-8", tag: "1975782134b4a49e", compressed: include_bytes!("measurements-engine.html.gz") },
     Asset { name: "measurements-input.html", kind: "text/html; charset=utf-8", tag: "89e4d248d600017c", compressed: include_bytes!("measurements-input.html.gz") },
     Asset { name: "measurements-latency.html", kind: "text/html; charset=utf-8", tag: "3b7a7326c0b89737", compressed: include_bytes!("measurements-latency.html.gz") },
@@ -66,6 +66,6 @@
     Asset { name: "topics.html", kind: "text/html; charset=utf-8", tag: "bc2e7768b7cf2fc0", compressed: include_bytes!("topics.html.gz") },
     Asset { name: "trigger-states.svg", kind: "image/svg+xml", tag: "fa4e5e8594648fe9", compressed: include_bytes!("trigger-states.svg.gz") },
     Asset { name: "troubleshooting.html", kind: "text/html; charset=utf-8", tag: "400c9a58554d3e97", compressed: include_bytes!("troubleshooting.html.gz") },
-    Asset { name: "tuning.html", kind: "text/html; charset=utf-8", tag: "0a4d618485e3c6a9", compressed: include_bytes!("tuning.html.gz") },
+    Asset { name: "tuning.html", kind: "text/html; charset=utf-8", tag: "d892e4160f8548df", compressed: include_bytes!("tuning.html.gz") },
     Asset { name: "why-no-alert.html", kind: "text/html; charset=utf-8", tag: "07aacf15e92d57cd", compressed: include_bytes!("why-no-alert.html.gz") },
 ]
