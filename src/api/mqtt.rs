@@ -1,5 +1,5 @@
 //! Requests over MQTT (`mqtt: { commands: true }`): receives all of them over one connection, and answers questions (`<prefix>/ask`).
-//! [`mqtt_control`] carries out the others.
+//! `mqtt_control` carries out the others.
 //!
 //! Questions are request and response. With MQTT 5 the response topic and the correlation data are properties of the request. With MQTT
 //! 3.1.1 the same are fields of its JSON. Requests are limited in size, in number and in rate; a question that is invalid is answered
