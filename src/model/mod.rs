@@ -328,7 +328,7 @@ pub fn fuzz_build(config: &[u8], weights: &[u8]) {
 
 /// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.
 #[cfg(fuzzing)]
-pub fn fuzz(folder: &std::path::Path) {
+pub fn fuzz(folder: &Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
     if let Ok(config) = files::ModelConfig::read(&files, build::Format::Transformers)
