@@ -283,7 +283,7 @@ impl ReceivedMessage {
 /// The topic that marks a moment in the order of messages.
 const MARKER: &str = "test/marker";
 
-/// A client that is subscribed to everything.
+/// A client that is subscribed to everything, or to the topics of one filter.
 pub struct Subscriber {
     process: Child,
     messages: Receiver<ReceivedMessage>,
@@ -295,12 +295,21 @@ impl Subscriber {
         Self::with(broker, &[])
     }
 
+    /// Like [`Subscriber::start`], for the topics of one filter.
+    pub fn of(broker: &Broker, filter: &str) -> Self {
+        Self::launch(broker, filter, &[])
+    }
+
     /// Like [`Subscriber::start`], with more arguments of `mosquitto_sub` (a user and a password).
     pub fn with(broker: &Broker, arguments: &[&str]) -> Self {
+        Self::launch(broker, "#", arguments)
+    }
+
+    fn launch(broker: &Broker, filter: &str, arguments: &[&str]) -> Self {
         // Line by line: otherwise `mosquitto_sub` prints `Subscribed` only with the first message.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub"]);
-        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "5", "-q", "1", "-t", "#"]);
+        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "5", "-q", "1", "-t", filter]);
         command.args(["-k", &KEEP_ALIVE.as_secs().to_string(), "--retain-as-published", "-d"]);
         command.args(["-F", "MESSAGE %r %q %x %t"]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
